@@ -1,0 +1,43 @@
+# Every target sets itself up: it needs Python 3.11 or newer, make and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEVELOPMENT_READY := $(VENV)/.development-ready
+
+.PHONY: run demo setup test check clean
+
+run: setup ## sync the demo brands, show how fresh they are, stay up until Ctrl-C
+	@$(BIN)/pipeline-assets demo --stay
+
+demo: setup ## the same, then exit: 0 only if the outcome is the expected one
+	@$(BIN)/pipeline-assets demo
+
+setup: $(READY) ## the virtual environment, .env, DAGSTER_HOME and the database
+	@$(BIN)/pipeline-assets setup
+
+test: $(DEVELOPMENT_READY) ## all tests
+	@$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+check: $(DEVELOPMENT_READY) ## what must hold before tests: style, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean: ## remove the virtual environment; data in .dagster stays
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): $(VENV)/bin/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(DEVELOPMENT_READY): $(READY) requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,34 @@
+"""What Dagster loads: `defs`. Light on purpose, because every run's process imports it."""
+
+import dagster as dg
+
+from pipeline_assets.assets.ad_analysis import ad_classifications
+from pipeline_assets.assets.ad_media import ad_assets, ad_thumbnails
+from pipeline_assets.assets.meta_ads import meta_ad_creatives, meta_ads_performance
+from pipeline_assets.automation.jobs import build_jobs
+from pipeline_assets.automation.sensors import build_sensors
+from pipeline_assets.resources.installation import Installation
+
+
+def build_definitions(installation: Installation | None = None) -> dg.Definitions:
+    """Everything of ours that Dagster runs; without an installation, that of the environment.
+
+    The in-process executor is the default for all runs, also those of the asset page: one
+    interpreter per run instead of one more per step.
+    """
+    return dg.Definitions(
+        assets=[
+            meta_ads_performance,
+            meta_ad_creatives,
+            ad_thumbnails,
+            ad_assets,
+            ad_classifications,
+        ],
+        jobs=build_jobs(),
+        sensors=build_sensors(),
+        resources={"installation": installation or Installation()},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,64 @@
+"""The state of one (brand, dataset): a pure function of its status, its windows and `now`."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pipeline_assets.datasets import WARN_RATIO
+
+
+class State(StrEnum):
+    """What a person needs to know first."""
+
+    FRESH = "fresh"
+    """Young enough to use; a failed last attempt shows beside it, not instead of it."""
+    WARN = "warn"
+    """Usable, but most of the allowed age is used up."""
+    STALE = "stale"
+    """Older than allowed: do not use it."""
+    FAILING = "failing"
+    """Not fresh, and the last attempt failed: somebody or something has to act."""
+    NEVER = "never"
+    """No attempt has ended yet."""
+    NOT_CONFIGURED = "not_configured"
+    """The brand has no such source."""
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """A state and what explains it. `used_ratio` is age / allowed age (1 = just too old)."""
+
+    state: State
+    age: timedelta | None
+    used_ratio: float | None
+    stale_since: datetime | None
+
+
+def evaluate_freshness(
+    *,
+    last_success_at: datetime | None,
+    is_last_attempt_failed: bool,
+    fail_after: timedelta | None,
+    is_configured: bool,
+    now: datetime,
+) -> Freshness:
+    """Judge one status. A success stamped in the future (clocks differ) counts as age zero."""
+    if not is_configured:
+        return Freshness(State.NOT_CONFIGURED, None, None, None)
+    if last_success_at is None:
+        return Freshness(State.FAILING if is_last_attempt_failed else State.NEVER, None, None, None)
+    age = max(now - last_success_at, timedelta(0))
+    if fail_after is None:
+        return Freshness(State.FRESH, age, None, None)
+    used_ratio = age / fail_after
+    state = _state_by_age(used_ratio)
+    if state is not State.FRESH and is_last_attempt_failed:
+        state = State.FAILING
+    stale_since = last_success_at + fail_after if used_ratio >= 1 else None
+    return Freshness(state, age, used_ratio, stale_since)
+
+
+def _state_by_age(used_ratio: float) -> State:
+    if used_ratio >= 1:
+        return State.STALE
+    return State.WARN if used_ratio >= WARN_RATIO else State.FRESH

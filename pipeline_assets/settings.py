@@ -1,0 +1,141 @@
+"""Every setting of an installation, from PIPELINE_* variables; only the edges read them.
+
+Dagster's own commands let the `.env` of the working folder win over the environment. So that a
+value never depends on who reads it, `.env` is read here too, and a variable that says two
+different things is an error.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline_assets.errors import InvalidConfigError
+
+ENV_FILE = ".env"
+
+
+class Settings(BaseSettings):
+    """The installation's settings; `docs/settings.md` lists them for people."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PIPELINE_", env_file=None, extra="forbid", frozen=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Where our tables and Dagster's storage live: postgresql://… or sqlite:///… "
+        "(default: a SQLite file in DAGSTER_HOME).",
+    )
+    media_url: str | None = Field(
+        default=None,
+        description="Where image and video bytes go: a folder or an fsspec URL such as "
+        "s3://bucket/media (default: the folder media in DAGSTER_HOME).",
+    )
+    graph_url: str = Field(
+        default="https://graph.facebook.com", description="Address of the Meta Graph API."
+    )
+    graph_version: str = Field(
+        default="v26.0", pattern=r"^v\d+\.\d+$", description="Version of the Graph API to call."
+    )
+    meta_app_id: str = Field(
+        default="default",
+        description="Meta app behind tokens whose brand names none: its limits are shared.",
+    )
+    allow_private_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="JSON list of host:port that may be fetched though their address is private.",
+    )
+    rate_limit_max_wait_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="How long a call waits for a source's limit inside a run; longer waits end the "
+        "attempt with the time to come back.",
+    )
+    max_image_bytes: int = Field(
+        default=30_000_000, gt=0, description="An image bigger than this is not stored."
+    )
+    max_video_bytes: int = Field(
+        default=500_000_000, gt=0, description="A video bigger than this is not stored."
+    )
+    max_media_pixels: int = Field(
+        default=50_000_000, gt=0, description="Width times height above which media is refused."
+    )
+    download_concurrency: int = Field(
+        default=8, ge=1, le=64, description="Media downloads at a time within one run."
+    )
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME, where everything lives that no other setting places elsewhere."""
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            raise InvalidConfigError(
+                "DAGSTER_HOME is not set: there is no place for database and run history.",
+                advice="Run `pipeline-assets setup` in the project's folder; start commands there.",
+            )
+        if not Path(home).is_absolute():
+            raise InvalidConfigError(
+                f"DAGSTER_HOME is {home!r}, but Dagster needs an absolute path.",
+                advice="Write the full path, or run `pipeline-assets setup`.",
+            )
+        return Path(home)
+
+    def resolved_database_url(self) -> str:
+        """The database's address, with its password: for the engine only."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.dagster_home / 'pipeline_assets.db'}"
+
+    def resolved_media_url(self) -> str:
+        """The media store's address."""
+        return self.media_url or str(self.dagster_home / "media")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment and `.env`.
+
+        Raises:
+            InvalidConfigError: a value is wrong, a PIPELINE_ variable is unknown, or `.env` and the
+                environment disagree.
+        """
+        load_env_file()
+        _refuse_unknown_variables(cls)
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "PIPELINE_" + str(first["loc"][0]).upper()
+            raise InvalidConfigError(
+                f"{name} cannot be used: {first['msg']}.",
+                advice="docs/settings.md lists the settings.",
+            ) from None
+
+
+def load_env_file() -> None:
+    """Take the variables of the working folder's `.env` into the environment, as Dagster does.
+
+    Raises:
+        InvalidConfigError: a variable is set differently in the environment.
+    """
+    for name, value in dotenv_values(ENV_FILE).items():
+        if value is None:
+            continue
+        if os.environ.setdefault(name, value) != value:
+            raise InvalidConfigError(
+                f"{name} is set differently in the environment and in {Path(ENV_FILE).resolve()}.",
+                advice="Keep one of the two: Dagster's commands would take the file's value.",
+            )
+
+
+def _refuse_unknown_variables(settings: type[BaseSettings]) -> None:
+    """A misspelt setting must not be ignored without a word."""
+    known = {"PIPELINE_" + name.upper() for name in settings.model_fields}
+    unknown = sorted(n for n in os.environ if n.startswith("PIPELINE_") and n not in known)
+    if unknown:
+        raise InvalidConfigError(
+            f"Unknown setting {', '.join(unknown)}.", advice="docs/settings.md lists the settings."
+        )
