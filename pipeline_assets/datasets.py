@@ -311,3 +311,9 @@ JOBS: dict[str, Job] = {job.name: job for job in _JOBS}
 def home_job(dataset_key: str) -> Job:
     """The job that a dataset belongs to first of all: the one a lone run of it counts as."""
     return next(job for job in _JOBS if dataset_key in job.datasets)
+
+
+def upstream_of(dataset_key: str) -> frozenset[str]:
+    """Every dataset that this one rests on, directly or through others."""
+    direct = DATASETS[dataset_key].upstream
+    return frozenset(direct).union(*map(upstream_of, direct))

@@ -1,0 +1,1 @@
+"""What is measured against rivals; prints tables, asserts nothing about time."""

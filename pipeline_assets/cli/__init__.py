@@ -1,0 +1,1 @@
+"""The `pipeline-assets` command: thin wrappers over the rooms below."""

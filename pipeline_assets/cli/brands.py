@@ -1,0 +1,210 @@
+"""`pipeline-assets brands`: the registry from the command line."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline_assets.brands import registry
+from pipeline_assets.brands.models import Brand, parse_brand
+from pipeline_assets.cli.installation import open_dagster, open_installation
+from pipeline_assets.cli.output import json_option, print_json, print_table
+from pipeline_assets.clock import utcnow
+from pipeline_assets.control.brand_partitions import sync_partitions
+from pipeline_assets.errors import InvalidConfigError, PipelineError
+from pipeline_assets.resources.installation import Installation
+
+
+@click.group()
+def brands() -> None:
+    """Brands: whose data is synced, from which accounts, with which token."""
+
+
+@brands.command()
+@click.argument("brand_id", metavar="SLUG")
+@click.option("--name", help="Name for people; the slug if left out.")
+@click.option("--timezone", required=True, help="IANA time zone, such as Europe/Paris.")
+@click.option("--currency", help="ISO 4217 code, such as EUR.")
+@click.option("--organization", "organization_id", default="default", show_default=True)
+@click.option("--ad-account", "ad_accounts", multiple=True, help="Meta ad account (repeatable).")
+@click.option("--token", help="Where the token is: env:NAME or file:/path, never the token itself.")
+@click.option("--app-id", help="Meta app behind the token.")
+@click.option("--app-secret", help="Where the app's secret is: env:NAME or file:/path.")
+@click.option("--window", "windows", multiple=True, metavar="DATASET=HOURS", help="Allowed age.")
+@json_option
+def add(
+    *,
+    brand_id: str,
+    name: str | None,
+    windows: tuple[str, ...],
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    r"""Add a brand.
+
+    \b
+    pipeline-assets brands add acme --name Acme --timezone Europe/Paris \
+        --ad-account act_1 --ad-account act_2 --token env:META_TOKEN_ACME
+    """
+    meta = {key: fields.pop(key) for key in ("ad_accounts", "token", "app_id", "app_secret")}
+    brand = parse_brand(
+        {
+            "id": brand_id,
+            "name": name or brand_id,
+            "windows": dict(map(_parse_window, windows)),
+            "sources": {"meta": meta} if any(meta.values()) else {},
+            **fields,
+        }
+    )
+    installation = open_installation()
+    registry.add_brand(installation.engine, brand, now=utcnow())
+    _tell_dagster(installation)
+    _print_brand(registry.get_brand(installation.engine, brand.id), as_json=as_json)
+
+
+@brands.command("list")
+@click.option("--organization", "organization_id", help="Only this organization's.")
+@json_option
+def list_(*, organization_id: str | None, as_json: bool) -> None:
+    """List the brands."""
+    found = registry.list_brands(open_installation().engine, organization_id=organization_id)
+    rows = [_as_row(brand) for brand in found]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(["id", "name", "organization_id", "timezone", "ad_accounts", "paused_at"], rows)
+    else:
+        click.echo("No brand yet. `pipeline-assets brands add --help` shows how to add one.")
+
+
+@brands.command()
+@click.argument("brand_id", metavar="SLUG")
+@json_option
+def show(*, brand_id: str, as_json: bool) -> None:
+    """Show one brand."""
+    _print_brand(registry.get_brand(open_installation().engine, brand_id), as_json=as_json)
+
+
+@brands.command()
+@click.argument("brand_id", metavar="SLUG")
+@click.option("--reason", required=True, help="Why, for those who wonder.")
+@click.option("--until", help="When it resumes by itself: 2026-01-31 or 2026-01-31T08:00 (UTC).")
+@json_option
+def pause(*, brand_id: str, reason: str, until: str | None, as_json: bool) -> None:
+    """Pause a brand: no scheduled sync until it is resumed."""
+    paused = registry.pause_brand(
+        open_installation().engine,
+        brand_id,
+        reason=reason,
+        until=_parse_instant(until) if until else None,
+        now=utcnow(),
+    )
+    _print_brand(paused, as_json=as_json)
+
+
+@brands.command()
+@click.argument("brand_id", metavar="SLUG")
+@json_option
+def resume(*, brand_id: str, as_json: bool) -> None:
+    """End a brand's pause."""
+    engine = open_installation().engine
+    _print_brand(registry.resume_brand(engine, brand_id, now=utcnow()), as_json=as_json)
+
+
+@brands.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def apply(*, file: Path, as_json: bool) -> None:
+    r"""Add and change brands as a YAML file says: all of them, or none when one is wrong.
+
+    \b
+    brands:
+      - id: acme
+        name: Acme
+        timezone: Europe/Paris
+        sources:
+          meta: {ad_accounts: [act_1, act_2], token: "env:META_TOKEN_ACME"}
+        windows: {meta_ads_performance: 12}
+    """
+    installation = open_installation()
+    applied = registry.apply_brands(
+        installation.engine, registry.load_brands_file(file), now=utcnow()
+    )
+    _tell_dagster(installation)
+    if as_json:
+        print_json(applied)
+        return
+    for word in ("added", "changed", "unchanged"):
+        for brand_id in getattr(applied, word):
+            click.echo(f"{word:10} {brand_id}")
+
+
+@brands.command()
+@click.argument("brand_id", metavar="SLUG")
+@json_option
+@click.pass_context
+def test(context: click.Context, *, brand_id: str, as_json: bool) -> None:
+    """Ask Meta whether the brand's token works and reaches its accounts; exit code 1 if not."""
+    from pipeline_assets.sources.meta import check_access  # noqa: PLC0415 - only needed here
+
+    installation = open_installation()
+    brand = registry.get_brand(installation.engine, brand_id)
+    client = installation.graph_client(brand)
+    assert brand.sources.meta is not None  # graph_client has refused a brand without it
+    findings = check_access(client, brand.sources.meta.ad_accounts)
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            advice = f" {finding.advice}" if finding.advice and not finding.ok else ""
+            click.echo(
+                f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.message}{advice}"
+            )
+    context.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _tell_dagster(installation: Installation) -> None:
+    """Bring Dagster's partitions up to date at once; the sensor would do it within 30 s."""
+    brand_ids = [brand.id for brand in registry.list_brands(installation.engine)]
+    try:
+        with open_dagster() as instance:
+            sync_partitions(instance, brand_ids)
+    except PipelineError as error:
+        click.echo(f"Note: {error} The sensor sync_brands will make up for it.", err=True)
+
+
+def _parse_window(text: str) -> tuple[str, float]:
+    dataset, _, hours = text.partition("=")
+    try:
+        return dataset, float(hours)
+    except ValueError:
+        raise InvalidConfigError(
+            f"The window {text!r} is not DATASET=HOURS.", advice="For example: ad_thumbnails=72."
+        ) from None
+
+
+def _parse_instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidConfigError(
+            f"{text!r} is not a time.", advice="Write it like 2026-01-31 or 2026-01-31T08:00."
+        ) from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _as_row(brand: Brand) -> dict[str, Any]:
+    row = brand.model_dump()
+    row["ad_accounts"] = list(brand.sources.meta.ad_accounts) if brand.sources.meta else []
+    return row
+
+
+def _print_brand(brand: Brand, *, as_json: bool) -> None:
+    row = _as_row(brand)
+    if as_json:
+        print_json(row)
+        return
+    row |= {"token": brand.sources.meta.token if brand.sources.meta else None}
+    del row["sources"]
+    print_table(["field", "value"], [{"field": key, "value": row[key]} for key in row])

@@ -1,0 +1,221 @@
+"""`pipeline-assets demo`: three brands of a simulated Meta, synced through real Dagster runs."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import sqlalchemy as sa
+from dagster_graphql import DagsterGraphQLClient
+from rich.live import Live
+from rich.table import Table
+
+from pipeline_assets.brands import registry
+from pipeline_assets.brands.models import parse_brand
+from pipeline_assets.cli.dagster_processes import HOST, LOCATION, DagsterDevelopment
+from pipeline_assets.cli.installation import open_dagster
+from pipeline_assets.cli.output import progress_console
+from pipeline_assets.cli.setup import prepare
+from pipeline_assets.cli.status import print_matrix
+from pipeline_assets.clock import utcnow
+from pipeline_assets.control.brand_partitions import sync_partitions
+from pipeline_assets.control.projector import project
+from pipeline_assets.control.run_tags import PARTITION, lane_tags
+from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.errors import PipelineError
+from pipeline_assets.freshness.evaluate import State
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
+from pipeline_assets.simulator.server import SimulatorServer
+from pipeline_assets.storage.tables import dataset_attempts
+
+JOB = "meta_sync"
+EXPIRED_BRAND = "initech"
+_SYNC_TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class _Demo:
+    """What runs while the demo does."""
+
+    installation: Installation
+    dagster: DagsterDevelopment
+    run_ids: Mapping[str, str]
+
+
+@click.command()
+@click.option("--stay", is_flag=True, help="Stay up until Ctrl-C, to look around.")
+def demo(*, stay: bool) -> None:
+    """Sync three demo brands end to end and show how fresh they are.
+
+    One is healthy, one is throttled by Meta for some seconds, one has an expired token. Exit code 0
+    only if that is the outcome.
+    """
+    console = progress_console()
+    console.print("Setting up the database and Dagster's storage …")
+    installation = prepare()
+    with ExitStack() as running:
+        world = build_demo_world(utcnow().date())
+        simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
+        _register_brands(installation, simulator)
+        console.print("Starting Dagster …")
+        dagster = running.enter_context(DagsterDevelopment(home=installation.settings.dagster_home))
+        console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
+        current = _Demo(installation, dagster, _launch(dagster))
+        states = _watch(current)
+        print_matrix(states)
+        problems = _unexpected(current, states)
+        for problem in problems:
+            click.echo(f"Unexpected: {problem}", err=True)
+        if stay:
+            _stay(dagster, simulator.url)
+    if problems and not stay:
+        sys.exit(1)
+
+
+def _register_brands(installation: Installation, simulator: SimulatorServer) -> None:
+    """Put the demo brands into the registry; their tokens lie in files, as a vault would do it."""
+    folder = installation.settings.dagster_home / "demo"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    brands = []
+    for brand in DEMO_BRANDS:
+        token_file = folder / f"{brand.slug}.token"
+        token_file.write_text(brand.token)
+        token_file.chmod(0o600)
+        brands.append(_as_brand(brand, token_file, simulator))
+    registry.apply_brands(
+        installation.engine, [parse_brand(brand) for brand in brands], now=utcnow()
+    )
+    with open_dagster() as instance:
+        sync_partitions(instance, [b.id for b in registry.list_brands(installation.engine)])
+
+
+def _as_brand(brand: DemoBrand, token_file: Path, simulator: SimulatorServer) -> dict[str, Any]:
+    source = {
+        "ad_accounts": list(brand.ad_accounts),
+        "token": f"file:{token_file}",
+        "graph_url": simulator.url,
+        "app_id": simulator.world.app.id,
+    }
+    return {
+        "id": brand.slug,
+        "name": brand.name,
+        "timezone": brand.timezone,
+        "sources": {"meta": source},
+    }
+
+
+def _launch(dagster: DagsterDevelopment) -> dict[str, str]:
+    """Start a run for each demo brand, as Dagster's own UI would; returns run ids by brand."""
+    client = DagsterGraphQLClient(HOST, port_number=dagster.port)
+    return {
+        brand.slug: client.submit_job_execution(
+            JOB,
+            repository_location_name=LOCATION,
+            tags={PARTITION: brand.slug, **lane_tags(JOB, brand.slug)},
+        )
+        for brand in DEMO_BRANDS
+    }
+
+
+def _watch(current: _Demo) -> list[DatasetState]:
+    """Show the runs' progress until all have ended; returns the demo brands' final states."""
+    engine = current.installation.engine
+    deadline = time.monotonic() + _SYNC_TIMEOUT_SECONDS
+    console = progress_console()
+    with open_dagster() as instance, Live(console=console, transient=True) as live:
+        while True:
+            project(instance, engine)
+            states = read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
+            outcomes = _outcomes(engine, current.run_ids)
+            live.update(_progress_table(states, outcomes, current.run_ids))
+            if all(_is_ended(instance.get_run_by_id(run)) for run in current.run_ids.values()):
+                project(instance, engine)
+                return read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
+            current.dagster.raise_if_ended()
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"The demo's runs did not end within {_SYNC_TIMEOUT_SECONDS} s.",
+                    advice=f"Look at them in {current.dagster.url}/runs.",
+                )
+            time.sleep(0.5)
+
+
+def _is_ended(run: Any) -> bool:
+    return run is not None and run.is_finished
+
+
+def _outcomes(engine: sa.Engine, run_ids: Mapping[str, str]) -> dict[tuple[str, str], str | None]:
+    """The outcome of each dataset's attempt in these runs; absent: not planned yet."""
+    columns = dataset_attempts.c
+    query = sa.select(columns.brand_id, columns.dataset, columns.outcome).where(
+        columns.run_id.in_(list(run_ids.values()))
+    )
+    with engine.connect() as connection:
+        return {(row.brand_id, row.dataset): row.outcome for row in connection.execute(query)}
+
+
+def _progress_table(
+    states: Sequence[DatasetState],
+    outcomes: Mapping[tuple[str, str], str | None],
+    run_ids: Mapping[str, str],
+) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("brand", "done", "now"):
+        table.add_column(column)
+    for brand_id in run_ids:
+        of_brand = [state for state in states if state.brand_id == brand_id]
+        ended = sum(1 for (brand, _), outcome in outcomes.items() if brand == brand_id and outcome)
+        working = [state for state in of_brand if state.progress]
+        table.add_row(
+            brand_id,
+            f"{ended} of {len(of_brand)} datasets",
+            "; ".join(map(_doing, working)) or ("" if ended else "queued"),
+        )
+    return table
+
+
+def _doing(state: DatasetState) -> str:
+    progress = state.progress or {}
+    total = f" of {progress['total']}" if progress.get("total") else ""
+    return f"{state.dataset}: {progress.get('stage')} {progress.get('done')}{total}"
+
+
+def _unexpected(current: _Demo, states: Sequence[DatasetState]) -> list[str]:
+    """Everything that differs from the outcome which the demo is made to have."""
+    problems = []
+    outcomes = _outcomes(current.installation.engine, current.run_ids)
+    for state in states:
+        outcome = outcomes.get((state.brand_id, state.dataset))
+        if state.brand_id != EXPIRED_BRAND:
+            if outcome != "succeeded" or state.state is not State.FRESH:
+                problems.append(f"{state.brand_id} {state.dataset} is {state.state}, {outcome}.")
+        elif outcome == "succeeded":
+            problems.append(f"{state.dataset} of {EXPIRED_BRAND} succeeded with an expired token.")
+    errors = {
+        (state.error_class, bool(state.advice))
+        for state in states
+        if state.brand_id == EXPIRED_BRAND and state.last_attempt_outcome == "failed"
+    }
+    if errors != {("CredentialError", True)}:
+        problems.append(f"{EXPIRED_BRAND} should fail with CredentialError and advice: {errors}.")
+    return problems
+
+
+def _stay(dagster: DagsterDevelopment, simulator_url: str) -> None:
+    click.echo(
+        f"\nDagster's web UI:   {dagster.url}\n"
+        f"Simulated Meta API: {simulator_url}\n"
+        "Freshness:          pipeline-assets status (in a second terminal: .venv/bin/…)\n"
+        "Ctrl-C stops everything."
+    )
+    try:
+        while True:
+            dagster.raise_if_ended()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        click.echo("\nStopping …", err=True)

@@ -1,0 +1,74 @@
+"""The command's root and the one place where its errors become text and exit codes.
+
+Exit codes: 0 done, 1 it could not be done (one sentence on standard error says why), 2 the command
+line itself is wrong. With `--json`, standard output holds JSON and nothing else.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from pipeline_assets import __version__
+from pipeline_assets.errors import PipelineError
+from pipeline_assets.redaction import redact
+
+_COMMANDS = {
+    "setup": "pipeline_assets.cli.setup:setup",
+    "brands": "pipeline_assets.cli.brands:brands",
+    "status": "pipeline_assets.cli.status:status",
+    "demo": "pipeline_assets.cli.demo:demo",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is used: Dagster takes a second to load."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, package_name="pipeline-assets")
+def root() -> None:
+    """Know for every brand and dataset whether ad data is fresh enough to use, and keep it so."""
+
+
+def main() -> None:
+    """Run the command and end the process with its exit code."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        code = root.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PipelineError as error:
+        advice = f"\n{error.advice}" if error.advice else ""
+        click.echo(redact(f"Error: {error}{advice}"), err=True)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (`… | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the edge: a bug is shown as one, without secrets
+        click.echo(redact(traceback.format_exc()), err=True)
+        click.echo(redact(f"Error: a bug in pipeline-assets: {error}"), err=True)
+        return 1
+    return code if isinstance(code, int) else 0

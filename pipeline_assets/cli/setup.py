@@ -1,0 +1,96 @@
+"""`pipeline-assets setup`: everything that a fresh folder needs; harmless to run again."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import yaml
+
+from pipeline_assets.brands.registry import list_brands
+from pipeline_assets.cli.installation import open_dagster
+from pipeline_assets.control.brand_partitions import sync_partitions
+from pipeline_assets.errors import InvalidConfigError, StorageFullError
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.settings import ENV_FILE, Settings, load_env_file
+
+HOME_FOLDER = ".dagster"
+INSTANCE_FILE = "dagster.yaml"
+
+_POSTGRES_STORAGE: Mapping[str, object] = {
+    # By reference: the file on disk holds no password, and both storages always agree.
+    "storage": {"postgres": {"postgres_url": {"env": "PIPELINE_DATABASE_URL"}}}
+}
+
+
+@click.command()
+def setup() -> None:
+    """Make this folder ready: `.env`, DAGSTER_HOME, the database and Dagster's storage.
+
+    Run it again after an update or after changing PIPELINE_DATABASE_URL; it keeps all data.
+    """
+    installation = prepare()
+    settings = installation.settings
+    kind = "PostgreSQL" if _is_postgres(settings) else "SQLite"
+    click.echo(f"Ready: DAGSTER_HOME is {settings.dagster_home}, the database is {kind}.")
+
+
+def prepare() -> Installation:
+    """Do the set-up; returns the installation, migrated and known to Dagster.
+
+    Raises:
+        InvalidConfigError: this is not the project's folder, or a setting is wrong.
+        PipelineError: the database cannot be used.
+    """
+    from pipeline_assets.storage.engine import build_engine  # noqa: PLC0415 - heavy
+    from pipeline_assets.storage.migrations import upgrade  # noqa: PLC0415
+
+    template = Path(INSTANCE_FILE)
+    if not template.is_file():
+        raise InvalidConfigError(
+            f"There is no {INSTANCE_FILE} in {Path.cwd()}.",
+            advice="Run the set-up in the project's own folder.",
+        )
+    _write_env_file()
+    settings = Settings.load()
+    try:
+        settings.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_instance_file(template, settings)
+    except OSError as error:
+        raise StorageFullError(
+            f"{settings.dagster_home} cannot be written: {error.strerror}.",
+            advice="Free some room or choose another DAGSTER_HOME.",
+        ) from None
+    engine = build_engine(settings.resolved_database_url())
+    upgrade(engine)
+    engine.dispose()
+    installation = Installation(settings)
+    with open_dagster() as instance:
+        sync_partitions(instance, [brand.id for brand in list_brands(installation.engine)])
+    return installation
+
+
+def _write_env_file() -> None:
+    """Write `.env` with DAGSTER_HOME, unless the file or the environment names one already."""
+    load_env_file()
+    if "DAGSTER_HOME" in os.environ:
+        return
+    home = Path(HOME_FOLDER).resolve()
+    with Path(ENV_FILE).open("a") as file:
+        file.write(f"DAGSTER_HOME={home}\n")
+    os.environ["DAGSTER_HOME"] = str(home)
+
+
+def _write_instance_file(template: Path, settings: Settings) -> None:
+    text = f"# Written by `pipeline-assets setup` from {template}: edit that one.\n"
+    text += template.read_text()
+    if _is_postgres(settings):
+        text += "\n" + yaml.safe_dump(_POSTGRES_STORAGE)
+    target = settings.dagster_home / INSTANCE_FILE
+    partial = target.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(target)  # readers never see half a file
+
+
+def _is_postgres(settings: Settings) -> bool:
+    return settings.resolved_database_url().startswith("postgres")

@@ -1,0 +1,109 @@
+"""`pipeline-assets status`: brands x datasets, each with its state."""
+
+from collections.abc import Sequence
+
+import click
+from rich.table import Table
+
+from pipeline_assets.brands.registry import get_brand
+from pipeline_assets.cli.installation import open_dagster, open_installation
+from pipeline_assets.cli.output import age_text, console, json_option, print_json
+from pipeline_assets.clock import utcnow
+from pipeline_assets.control.projector import project
+from pipeline_assets.control.projector import rebuild as rebuild_projection
+from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.datasets import DATASETS
+from pipeline_assets.freshness.evaluate import State
+
+MARKS = {
+    State.FRESH: ("●", "green"),
+    State.WARN: ("◐", "yellow"),
+    State.STALE: ("○", "red"),
+    State.FAILING: ("✗", "red"),
+    State.NEVER: ("·", "dim"),
+    State.NOT_CONFIGURED: ("-", "dim"),
+}
+
+
+@click.group(invoke_without_command=True)
+@click.option("--brand", "brand_ids", multiple=True, help="Only this brand (repeatable).")
+@json_option
+@click.pass_context
+def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool) -> None:
+    """Tell for every brand and dataset how fresh it is, and if not, why."""
+    if context.invoked_subcommand is not None:
+        return
+    installation = open_installation()
+    for brand_id in brand_ids:
+        get_brand(installation.engine, brand_id)  # an unknown one gets its clear error
+    with open_dagster() as instance:
+        project(instance, installation.engine)
+    states = read_states(installation.engine, now=utcnow(), brand_ids=set(brand_ids) or None)
+    if as_json:
+        print_json([state.as_row() for state in states])
+    elif states:
+        print_matrix(states)
+    else:
+        click.echo("No brand yet. `pipeline-assets brands add --help` shows how to add one.")
+
+
+@status.command()
+@json_option
+def rebuild(*, as_json: bool) -> None:
+    """Throw attempts and status away and read them again from Dagster's event log."""
+    installation = open_installation()
+    with open_dagster() as instance:
+        applied = rebuild_projection(instance, installation.engine)
+    if as_json:
+        print_json({"runs": applied})
+    else:
+        click.echo(f"Status is rebuilt from {applied} runs.")
+
+
+def print_matrix(states: Sequence[DatasetState]) -> None:
+    """Print one row per brand and, below, what is wrong and what to do about it."""
+    cells = {(state.brand_id, state.dataset): state for state in states}
+    datasets = list(dict.fromkeys(state.dataset for state in states))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("brand")
+    for dataset in datasets:
+        table.add_column(DATASETS[dataset].title)
+    for brand_id in dict.fromkeys(state.brand_id for state in states):
+        table.add_row(brand_id, *(_cell(cells[brand_id, dataset]) for dataset in datasets))
+    output = console()
+    output.print(table)
+    for line in _problems(states):
+        output.print(line, markup=False)
+
+
+def _cell(state: DatasetState) -> str:
+    mark, colour = MARKS[state.state]
+    lines = [f"[{colour}]{mark} {state.state.value}[/]"]
+    if state.age_seconds is not None:
+        rows = "row" if state.records_affected == 1 else "rows"
+        lines.append(f"{age_text(state.age_seconds)} · {state.records_affected or 0} {rows}")
+    if state.is_running:
+        lines.append("syncing")
+    elif state.error_class and state.state is not State.FAILING:
+        lines.append("last try failed")
+    return "\n".join(lines)
+
+
+def _problems(states: Sequence[DatasetState]) -> list[str]:
+    """Each distinct error of a brand once, with the datasets it keeps from being fresh."""
+    problems: dict[tuple[str, ...], list[str]] = {}
+    for state in states:
+        if state.error_class:
+            key = (
+                state.brand_id,
+                state.error_class,
+                state.error_message or "",
+                state.advice or "",
+            )
+            problems.setdefault(key, []).append(state.dataset)
+    lines = []
+    for (brand_id, error_class, message, advice), datasets in problems.items():
+        lines += ["", f"{brand_id}: {error_class} in {', '.join(datasets)}", f"  {message}"]
+        if advice:
+            lines.append(f"  What to do: {advice}")
+    return lines

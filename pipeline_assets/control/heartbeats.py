@@ -1,0 +1,96 @@
+"""The sign of life of each running dataset: how far it is, and which process is at it."""
+
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import psutil
+import sqlalchemy as sa
+
+from pipeline_assets.clock import utcnow
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import run_heartbeats
+
+BEAT_SECONDS = 5.0
+"""Often enough to tell slow from dead within a minute, seldom enough to cost nothing."""
+
+
+class Heartbeat:
+    """Beats for one dataset of one run while the `with` block lasts, then removes its row.
+
+    `progress(done, total, stage)` may be called from any thread and as often as one likes; what it
+    says goes out with the next beat.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        run_id: str,
+        brand_id: str,
+        dataset: str,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._engine = engine
+        self._run_id, self._dataset = run_id, dataset
+        self._on_error = on_error
+        process = psutil.Process()
+        self._identity = {
+            "run_id": run_id,
+            "dataset": dataset,
+            "brand_id": brand_id,
+            "host": socket.gethostname(),
+            "boot_id": str(int(psutil.boot_time())),
+            "pid": process.pid,
+            "process_started_at": datetime.fromtimestamp(process.create_time(), UTC),
+        }
+        self._done, self._total, self._stage = 0, None, "starting"  # type: tuple[int, int | None, str]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"beat-{dataset}", daemon=True)
+
+    def progress(self, done: int, total: int | None = None, stage: str = "") -> None:
+        """Say how many items of how many are done; total None: not known yet."""
+        self._done, self._total = done, total
+        self._stage = stage or self._stage
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        with write_transaction(self._engine) as connection:
+            connection.execute(run_heartbeats.delete().where(*self._mine()))
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                self._write()
+            except Exception as error:  # noqa: BLE001 - a missed beat must not end the work it tells of
+                self._on_error(error)
+
+    def _write(self) -> None:
+        now = {
+            "done": self._done,
+            "total": self._total,
+            "stage": self._stage,
+            "beat_at": utcnow(),
+        }
+        with write_transaction(self._engine) as connection:
+            updated = connection.execute(run_heartbeats.update().where(*self._mine()).values(now))
+            if not updated.rowcount:
+                connection.execute(run_heartbeats.insert().values(**self._identity, **now))
+
+    def _mine(self) -> tuple[sa.ColumnElement[bool], ...]:
+        columns = run_heartbeats.c
+        return (columns.run_id == self._run_id, columns.dataset == self._dataset)

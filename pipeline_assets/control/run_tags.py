@@ -1,0 +1,33 @@
+"""The run tags that tie a Dagster run to a brand and a job."""
+
+from pipeline_assets.datasets import DATASETS, JOBS, home_job
+
+LANE = "pipeline/lane"
+"""`<brand>:<job>`; dagster.yaml allows one run per value at a time."""
+
+MAX_RUNTIME = "dagster/max_runtime"
+PARTITION = "dagster/partition"
+PARTITION_RANGE_START = "dagster/asset_partition_range_start"
+
+ALL_BRANDS = "*"
+"""Stands for the brand in the lane of a run over several brands."""
+
+
+def job_of_run(job_name: str, dataset_keys: set[str]) -> str | None:
+    """The catalogue's job that a run counts as, None for a run that is not ours.
+
+    A run from Dagster's asset page or CLI has a made-up job name: it counts as the home job of the
+    first of its datasets.
+    """
+    if job_name in JOBS:
+        return job_name
+    for key in DATASETS:
+        if key in dataset_keys:
+            return home_job(key).name
+    return None
+
+
+def lane_tags(job: str, brand: str | None) -> dict[str, str]:
+    """The tags that limit a run: its lane and its maximum runtime in seconds."""
+    runtime_seconds = int(JOBS[job].max_runtime.total_seconds())
+    return {LANE: f"{brand or ALL_BRANDS}:{job}", MAX_RUNTIME: str(runtime_seconds)}

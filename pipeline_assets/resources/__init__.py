@@ -1,0 +1,1 @@
+"""What assets and sensors get handed: storage and sources of this installation."""
