@@ -5,6 +5,7 @@ Everything that Dagster should know of a dataset comes from the catalogue and it
 """
 
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -124,7 +125,7 @@ def dataset_asset(
             description=_description(dataset, compute),
             freshness_policy=_freshness_policy(dataset),
             metadata=_definition_metadata(schema),
-            check_specs=[dg.AssetCheckSpec(check, asset=key, description=compute.__doc__)],
+            check_specs=[_check_spec(key, check, compute)],
             required_resource_keys={"installation"},
         )(run_windowed if has_window else run)
 
@@ -229,6 +230,16 @@ def metadata_of_error(error: Exception, *, prefix: str = "") -> dict[str, Any]:
 def _description(dataset: Dataset, compute: Callable[[Attempt], Outcome]) -> str:
     readers = ", ".join(reader.value for reader in dataset.readers)
     return f"{compute.__doc__ or dataset.title}\n\nRead by: {readers}."
+
+
+def _check_spec(key: str, check: str, compute: Callable[[Attempt], Outcome]) -> dg.AssetCheckSpec:
+    """A check per brand. Without partitions each brand's result would hide the one before it."""
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview of Dagster; the contract test of the log covers them.
+        warnings.simplefilter("ignore", category=dg.PreviewWarning)
+        return dg.AssetCheckSpec(
+            check, asset=key, description=compute.__doc__, partitions_def=brand_partitions
+        )
 
 
 def _freshness_policy(dataset: Dataset) -> dg.FreshnessPolicy | None:

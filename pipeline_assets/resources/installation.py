@@ -8,6 +8,8 @@ run's process pays for what the definitions import.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,19 @@ if TYPE_CHECKING:
 
 
 class Installation:
-    """Settings and what they open. Lives as long as its process: a run's worker, or a server."""
+    """Settings and what they open. Lives as long as its process: a run's worker, or a server.
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    `sleep` is how clients wait between tries and polls.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._given_settings = settings
+        self._sleep = sleep
         self._clients: dict[tuple[str, str, str], GraphClient] = {}
         self._lock = threading.Lock()
 
@@ -103,4 +114,5 @@ class Installation:
             version=self.settings.graph_version,
             budgets=RateBudgetTable(self.engine),
             max_wait_seconds=self.settings.rate_limit_max_wait_seconds,
+            sleep=self._sleep,
         )

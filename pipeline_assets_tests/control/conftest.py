@@ -1,4 +1,4 @@
-"""A small installation around a test's own asset functions: real database, real Dagster instance."""
+"""A small installation around a test's own asset functions: real database, real Dagster."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -59,8 +59,6 @@ def run(
             executor=dg.in_process_executor,
         )
         job = definitions.resolve_job_def("meta_sync")
-        return job.execute_in_process(
-            instance=instance, partition_key=brand, raise_on_error=False
-        )
+        return job.execute_in_process(instance=instance, partition_key=brand, raise_on_error=False)
 
     return run_job

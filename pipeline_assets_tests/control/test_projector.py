@@ -34,7 +34,7 @@ def fail_with(error: Exception) -> Callable[[Attempt], Outcome]:
 
 def rows_of(engine: sa.Engine, table: sa.Table) -> list[Row]:
     with engine.connect() as connection:
-        order = [column for column in table.primary_key]
+        order = list(table.primary_key)
         return [dict(r) for r in connection.execute(sa.select(table).order_by(*order)).mappings()]
 
 
@@ -146,6 +146,7 @@ def test_an_incomplete_dataset_is_no_success_but_what_follows_it_runs(
     assert not by_asset["meta_ad_creatives"].passed
     assert by_asset["meta_ad_creatives"].description == "act_2 is forbidden."
     assert by_asset["ad_thumbnails"].passed
+    assert {check.partition for check in checks} == {"acme"}
 
 
 def _check_events(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
@@ -241,9 +242,7 @@ def test_many_runs_changed_at_once_are_all_projected(
     assert {record.dagster_run.run_id for page in pages for record in page} == ids
 
 
-def test_runs_of_other_code_are_left_alone(
-    instance: dg.DagsterInstance, engine: sa.Engine
-) -> None:
+def test_runs_of_other_code_are_left_alone(instance: dg.DagsterInstance, engine: sa.Engine) -> None:
     @dg.asset
     def somebody_elses_table() -> None: ...
 

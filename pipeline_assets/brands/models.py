@@ -1,0 +1,261 @@
+"""What a brand may look like: checked on the way in, one clear sentence for what is wrong.
+
+A brand names its secrets (`env:NAME`, `file:/path`) and never holds them; `resolve_secret` reads
+them when they are needed.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from pipeline_assets.datasets import DATASETS, Dataset, Source
+from pipeline_assets.errors import CredentialError, InvalidConfigError
+from pipeline_assets.redaction import redact, register_secret
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_AD_ACCOUNT = re.compile(r"act_[0-9]{1,32}")
+_SECRET_REF = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_HTTP_URL = re.compile(r"https?://[^\s/?#@]+[^\s?#@]*")
+
+
+def _refuse(allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("not_allowed", "{allowed}", {"allowed": allowed})
+
+
+def _check_slug(value: str) -> str:
+    if not _SLUG.fullmatch(value):
+        raise _refuse(
+            "1 to 63 of a-z, 0-9, - and _, the first one a letter or digit, such as acme-shoes"
+        )
+    return value
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones())  # walks a folder tree: not for every brand
+
+
+def _check_timezone(value: str) -> str:
+    if value not in _timezones():
+        raise _refuse(f"an IANA time zone such as {_closest(value, _timezones(), 'Europe/Berlin')}")
+    return value
+
+
+def _closest(value: str, known: Collection[str], otherwise: str) -> str:
+    """The known name most like the value, whatever its case; else `otherwise`."""
+    by_folded = {name.casefold(): name for name in sorted(known)}
+    close = difflib.get_close_matches(value.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[close[0]] if close else otherwise
+
+
+def _check_currency(value: str) -> str:
+    if not _CURRENCY.fullmatch(value):
+        raise _refuse("an ISO 4217 code such as EUR")
+    return value
+
+
+def _normalise_ad_account(value: object) -> object:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return f"act_{text}" if isinstance(text, str) and text.isdecimal() else text
+
+
+def _check_ad_account(value: str) -> str:
+    if not _AD_ACCOUNT.fullmatch(value):
+        raise _refuse("an ad account id such as act_1234567890")
+    return value
+
+
+def _check_ad_accounts(value: tuple[str, ...]) -> tuple[str, ...]:
+    doubled = {account for account in value if value.count(account) > 1}
+    if doubled:
+        raise _refuse(f"each ad account once ({', '.join(sorted(doubled))} comes twice)")
+    return value
+
+
+def _check_secret_ref(value: str) -> str:
+    if not _SECRET_REF.fullmatch(value):
+        raise _refuse("the place of the secret, env:NAME or file:/path, never the secret itself")
+    return value
+
+
+def _check_graph_url(value: str) -> str:
+    if not _HTTP_URL.fullmatch(value):
+        raise _refuse("an http(s) address without user, query or fragment")
+    return value.rstrip("/")
+
+
+def _check_windows(value: dict[str, float]) -> dict[str, float]:
+    for key in value:
+        if key not in DATASETS:
+            like = _closest(key, DATASETS, "meta_ads_performance")
+            raise _refuse(f"hours by dataset key such as {like}; {key} is no dataset")
+    return value
+
+
+Slug = Annotated[str, AfterValidator(_check_slug)]
+AdAccount = Annotated[
+    str, BeforeValidator(_normalise_ad_account), AfterValidator(_check_ad_account)
+]
+SecretRef = Annotated[str, AfterValidator(_check_secret_ref)]
+Hours = Annotated[float, Field(gt=0, le=24 * 366, allow_inf_nan=False)]
+
+
+class StrictModel(BaseModel):
+    """Unknown keys are errors, values do not change, an error never shows what was put in."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+        coerce_numbers_to_str=True,  # YAML reads an id of bare digits as a number
+    )
+
+
+class MetaSource(StrictModel):
+    """A brand's ad accounts at Meta and how to reach them.
+
+    `graph_url` overrides the installation's Graph address for this brand.
+    """
+
+    ad_accounts: Annotated[
+        tuple[AdAccount, ...], Field(min_length=1), AfterValidator(_check_ad_accounts)
+    ]
+    token: SecretRef
+    app_id: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
+    app_secret: SecretRef | None = None
+    graph_url: Annotated[str, AfterValidator(_check_graph_url)] | None = None
+
+
+class Sources(StrictModel):
+    """The outside systems that a brand has configured."""
+
+    meta: MetaSource | None = None
+
+    def has(self, source: Source) -> bool:
+        """Whether the brand has configured what a dataset of this source needs."""
+        return getattr(self, source.value, None) is not None
+
+
+class Brand(StrictModel):
+    """One brand as the registry keeps it. `windows` overrides a dataset's allowed age, in hours."""
+
+    id: Slug
+    organization_id: Slug = "default"
+    name: Annotated[str, Field(min_length=1)]
+    timezone: Annotated[str, AfterValidator(_check_timezone)]
+    currency: Annotated[str, AfterValidator(_check_currency)] | None = None
+    sources: Sources = Sources()
+    windows: Annotated[dict[str, Hours], AfterValidator(_check_windows)] = {}
+    paused_at: AwareDatetime | None = None
+    paused_reason: str | None = None
+    paused_until: AwareDatetime | None = None
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether a person's pause holds at this instant; it ends at `paused_until` by itself."""
+        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+
+    def fail_after(self, dataset: Dataset) -> timedelta | None:
+        """How old this brand's data of the dataset may be; None: never too old."""
+        hours = self.windows.get(dataset.key)
+        return timedelta(hours=hours) if hours is not None else dataset.fail_after
+
+
+def parse_brand(data: Mapping[str, Any]) -> Brand:
+    """The brand that the data describes.
+
+    Raises: InvalidConfigError, one sentence with the field, the value seen and what is allowed.
+    """
+    try:
+        return Brand.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        # `from None`: the original holds the whole input, in which a secret may stand.
+        raise InvalidConfigError(f"Brand {data.get('id', '?')}: {_explain(problem)}.") from None
+
+
+_MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
+    (): Brand,
+    ("sources",): Sources,
+    ("sources", "meta"): MetaSource,
+}
+
+# Where somebody may have written the secret itself instead of its place.
+_HIDDEN = {"sources", "meta", "token", "app_secret"}
+
+
+def _explain(problem: ErrorDetails) -> str:
+    *parent, last = problem["loc"]
+    field = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"{field} is missing"
+    if problem["type"] == "extra_forbidden":
+        known = _MODELS[tuple(parent)].model_fields
+        return f"{field} is not known; known are {', '.join(known)}"
+    if problem["type"] == "not_allowed":
+        rule = f"it must be {problem['msg']}"
+    else:
+        rule = problem["msg"][0].lower() + problem["msg"][1:]
+    value = problem["input"]
+    if last in _HIDDEN or not isinstance(value, str | int | float | bool | None):
+        return f"{field} cannot be used: {rule}"
+    return f"{field} is {redact(repr(value)[:100])}: {rule}"
+
+
+def resolve_secret(ref: str) -> str:
+    """The secret that `env:NAME` or `file:/path` names now; from here on `redact` masks it.
+
+    Raises: CredentialError when there is none; InvalidConfigError for anything but a reference.
+    """
+    if not _SECRET_REF.fullmatch(ref):
+        raise InvalidConfigError(
+            "A secret must be given by its place, env:NAME or file:/path.",
+            advice="Put the secret itself into an environment variable or a file.",
+        )
+    kind, _, place = ref.partition(":")
+    secret = (os.environ.get(place, "") if kind == "env" else _read_secret_file(ref, place)).strip()
+    if not secret:
+        raise CredentialError(
+            f"The secret {ref} is missing or empty.",
+            advice="Set the environment variable where Dagster runs."
+            if kind == "env"
+            else "Write the secret into that file.",
+        )
+    register_secret(secret)
+    if len(secret.split()) > 1:
+        raise CredentialError(
+            f"The secret {ref} holds more than one word.",
+            advice="Keep nothing but the secret there.",
+        )
+    return secret
+
+
+def _read_secret_file(ref: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CredentialError(
+            f"The secret {ref} cannot be read ({reason}).",
+            advice="Let the user that runs Dagster read that file.",
+        ) from None

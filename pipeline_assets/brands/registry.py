@@ -1,0 +1,254 @@
+"""The table of brands and organizations: add, change, pause, find.
+
+Nothing here deletes a brand, and nothing moves one to another organization: its history is there.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from pipeline_assets.brands.models import Brand, Slug, StrictModel, parse_brand
+from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import brands, organizations
+
+_PAUSE_COLUMNS = {"paused_at", "paused_reason", "paused_until"}
+_BRAND_COLUMNS = [brands.c[name] for name in Brand.model_fields]
+
+
+class Organization(StrictModel):
+    """A tenant of the installation: owns brands, sees nobody else's."""
+
+    id: Slug
+    name: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class AppliedBrands:
+    """The ids of the brands that were added, changed, or already as wanted; in the order given."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+def add_organization(engine: Engine, organization: Organization) -> None:
+    """Store a new organization.
+
+    Raises: InvalidConfigError when its id is taken.
+    """
+    with write_transaction(engine) as connection:
+        taken = select(organizations.c.id).where(organizations.c.id == organization.id)
+        if connection.execute(taken).first():
+            raise InvalidConfigError(
+                f"There is an organization {organization.id} already.", advice="Choose another id."
+            )
+        connection.execute(insert(organizations).values(organization.model_dump()))
+
+
+def list_organizations(engine: Engine) -> list[Organization]:
+    """All organizations, by id."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(organizations)).mappings()
+        found = [Organization.model_validate(dict(row)) for row in rows]
+    return sorted(found, key=lambda organization: organization.id)
+
+
+def add_brand(engine: Engine, brand: Brand, *, now: datetime) -> None:
+    """Store a new brand.
+
+    Raises: InvalidConfigError when its id is taken or its organization unknown.
+    """
+    with write_transaction(engine) as connection:
+        if connection.execute(select(brands.c.id).where(brands.c.id == brand.id)).first():
+            raise InvalidConfigError(
+                f"There is a brand {brand.id} already.",
+                advice="Choose another id, or change the brand by applying a brands file.",
+            )
+        _insert_brand(connection, brand, now=now)
+
+
+def apply_brands(engine: Engine, wanted: Sequence[Brand], *, now: datetime) -> AppliedBrands:
+    """Add the brands that are missing and change those that differ, all or nothing.
+
+    Brands that are not named stay, and so does everybody's pause.
+
+    Raises: InvalidConfigError for an id named twice, an unknown organization, and a brand of
+    another organization.
+    """
+    doubled = [brand_id for brand_id, times in Counter(b.id for b in wanted).items() if times > 1]
+    if doubled:
+        raise InvalidConfigError(f"Named more than once: {', '.join(doubled)}.")
+    added, changed, unchanged = [], [], []
+    with write_transaction(engine) as connection:
+        stored = {brand.id: brand for brand in _read_brands(connection)}
+        for brand in wanted:
+            if brand.id not in stored:
+                _insert_brand(connection, brand, now=now)
+                added.append(brand.id)
+            elif _change_brand(connection, brand, stored[brand.id], now=now):
+                changed.append(brand.id)
+            else:
+                unchanged.append(brand.id)
+    return AppliedBrands(tuple(added), tuple(changed), tuple(unchanged))
+
+
+def list_brands(engine: Engine, *, organization_id: str | None = None) -> list[Brand]:
+    """All brands, or those of one organization, by id."""
+    with engine.connect() as connection:
+        return _read_brands(connection, organization_id=organization_id)
+
+
+def get_brand(engine: Engine, brand_id: str, *, organization_id: str | None = None) -> Brand:
+    """The brand with this id, of this organization when one is given.
+
+    Raises: InvalidConfigError when there is none; a brand of another organization looks the same.
+    """
+    with engine.connect() as connection:
+        return _read_brand(connection, brand_id, organization_id=organization_id)
+
+
+def pause_brand(
+    engine: Engine, brand_id: str, *, reason: str, until: datetime | None = None, now: datetime
+) -> Brand:
+    """Pause a brand until an instant, or until it is resumed; a second pause replaces the first.
+
+    Raises: InvalidConfigError when the brand is unknown or `until` is over.
+    """
+    if until is not None and until <= now:
+        raise InvalidConfigError(
+            f"Brand {brand_id} cannot be paused until {until.isoformat()}: that is over.",
+            advice="Give a time to come, or none to pause until somebody resumes the brand.",
+        )
+    return _set_pause(engine, brand_id, at=now, reason=reason, until=until, now=now)
+
+
+def resume_brand(engine: Engine, brand_id: str, *, now: datetime) -> Brand:
+    """End a brand's pause; nothing happens to one that is not paused.
+
+    Raises: InvalidConfigError when the brand is unknown.
+    """
+    return _set_pause(engine, brand_id, at=None, reason=None, until=None, now=now)
+
+
+def load_brands_file(path: Path) -> list[Brand]:
+    """The brands of a YAML file: a list under `brands`, each as in `parse_brand`.
+
+    Raises: InvalidConfigError naming the file, the brand and the field.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidConfigError(
+            f"The brands file {path} cannot be read: {_first_line(error)}."
+        ) from error
+    if not isinstance(content, dict) or set(content) != {"brands"}:
+        raise InvalidConfigError(f"The brands file {path} must hold `brands:` and nothing else.")
+    if not isinstance(content["brands"], list):
+        raise InvalidConfigError(f"`brands:` in {path} must be a list.")
+    return [
+        _parse_entry(path, number, entry) for number, entry in enumerate(content["brands"], start=1)
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _parse_entry(path: Path, number: int, entry: object) -> Brand:
+    if not isinstance(entry, dict):
+        raise InvalidConfigError(f"{path}: entry {number} of `brands:` must hold id, name, ….")
+    try:
+        return parse_brand(entry)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(f"{path}, entry {number}: {error}", advice=error.advice) from error
+
+
+def _read_brands(connection: Connection, *, organization_id: str | None = None) -> list[Brand]:
+    statement = select(*_BRAND_COLUMNS)
+    if organization_id is not None:
+        statement = statement.where(brands.c.organization_id == organization_id)
+    found = [Brand.model_validate(dict(row)) for row in connection.execute(statement).mappings()]
+    return sorted(found, key=lambda brand: brand.id)  # the databases' orders differ
+
+
+def _read_brand(
+    connection: Connection, brand_id: str, *, organization_id: str | None = None
+) -> Brand:
+    statement = select(*_BRAND_COLUMNS).where(brands.c.id == brand_id)
+    row = connection.execute(statement).mappings().first()
+    if row and organization_id in {None, row["organization_id"]}:
+        return Brand.model_validate(dict(row))
+    known = [brand.id for brand in _read_brands(connection, organization_id=organization_id)]
+    close = difflib.get_close_matches(brand_id, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    raise InvalidConfigError(
+        f"There is no brand {brand_id!r}.",
+        advice=f"{hint}pipeline-assets brands list shows all.",
+    )
+
+
+def _insert_brand(connection: Connection, brand: Brand, *, now: datetime) -> None:
+    _check_organization(connection, brand)
+    values = _to_row(brand) | brand.model_dump(include=_PAUSE_COLUMNS)
+    connection.execute(insert(brands).values(values | {"created_at": now, "updated_at": now}))
+
+
+def _change_brand(connection: Connection, brand: Brand, stored: Brand, *, now: datetime) -> bool:
+    """Bring a stored brand to what is wanted, apart from its pause; False when it is already."""
+    if brand.organization_id != stored.organization_id:
+        raise InvalidConfigError(
+            f"Brand {brand.id} belongs to organization {stored.organization_id},"
+            f" not to {brand.organization_id}.",
+            advice="Choose another id: a brand does not move, its history would move with it.",
+        )
+    if _to_row(brand) == _to_row(stored):
+        return False
+    connection.execute(
+        update(brands).where(brands.c.id == brand.id).values(_to_row(brand) | {"updated_at": now})
+    )
+    return True
+
+
+def _check_organization(connection: Connection, brand: Brand) -> None:
+    known = select(organizations.c.id).where(organizations.c.id == brand.organization_id)
+    if not connection.execute(known).first():
+        raise InvalidConfigError(
+            f"Brand {brand.id}: there is no organization {brand.organization_id!r}.",
+            advice="Add the organization first, or correct organization_id.",
+        )
+
+
+def _to_row(brand: Brand) -> dict[str, Any]:
+    return brand.model_dump(mode="json", exclude=_PAUSE_COLUMNS)
+
+
+def _set_pause(
+    engine: Engine,
+    brand_id: str,
+    *,
+    at: datetime | None,
+    reason: str | None,
+    until: datetime | None,
+    now: datetime,
+) -> Brand:
+    with write_transaction(engine) as connection:
+        _read_brand(connection, brand_id)  # raises for an unknown one
+        connection.execute(
+            update(brands)
+            .where(brands.c.id == brand_id)
+            .values(paused_at=at, paused_reason=reason, paused_until=until, updated_at=now)
+        )
+        return _read_brand(connection, brand_id)

@@ -1,0 +1,136 @@
+"""The demo world: three brands, one healthy, one rate-limited for a moment, one locked out.
+
+The tokens are made up; they only look like Meta's.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
+from pipeline_assets.simulator.world import AccountSpec, AdKind, TokenSpec, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoBrand:
+    """A brand as it is to be registered: its token sees `ad_accounts`."""
+
+    slug: str
+    name: str
+    timezone: str
+    token: str = field(repr=False)
+    ad_accounts: tuple[str, ...]
+
+
+DEMO_BRANDS = (
+    DemoBrand(
+        slug="acme",
+        name="Acme Skin & Coffee",
+        timezone="Europe/Paris",
+        token="EAADemoAcme4f1c9b7e2a8d6c3b5f0a9e8d7c6b5a4f3e2d1c0b",  # noqa: S106  made up
+        ad_accounts=("act_1001", "act_1002"),
+    ),
+    DemoBrand(
+        slug="globex",
+        name="Globex Footwear",
+        timezone="America/New_York",
+        token="EAADemoGlobex7b3e1d9c5a2f8e6d4c0b9a7f5e3d1c8b6a4f2e",  # noqa: S106  made up
+        ad_accounts=("act_2001",),
+    ),
+    DemoBrand(
+        slug="initech",
+        name="Initech Beauty",
+        timezone="Asia/Tokyo",
+        token="EAADemoInitech2d8f6b4a0c9e7d5b3f1a8c6e4d2b0f9a7c5e3",  # noqa: S106  made up
+        ad_accounts=("act_3001",),
+    ),
+)
+"""The brands of the demo, by what they are to show: healthy, throttled, expired."""
+
+DEMO_FAULTS = (
+    Fault(
+        kind=FaultKind.ACCOUNT_LIMIT,
+        account="act_2001",
+        endpoint=Endpoint.INSIGHTS,
+        count=1,
+        seconds=15,
+    ),
+)
+"""What goes wrong in the demo beside the expired token: globex's first insights call."""
+
+_ALL_KINDS = (
+    AdKind.IMAGE,
+    AdKind.VIDEO,
+    AdKind.CAROUSEL,
+    AdKind.IMAGE,
+    AdKind.VIDEO,
+    AdKind.DYNAMIC,
+)
+
+_ACCOUNTS = (
+    AccountSpec(
+        id="act_1001",
+        name="Acme Europe",
+        currency="EUR",
+        timezone="Europe/Paris",
+        ad_count=24,
+        kinds=(
+            *_ALL_KINDS,
+            AdKind.BOOSTED_POST,
+            *_ALL_KINDS,
+            AdKind.LEAD_FORM,
+            *_ALL_KINDS,
+            *_ALL_KINDS,
+        ),
+        paused_count=2,
+        countries=("FR", "DE", "IT", "ES"),
+        theme="skincare",
+        landing_host="skin.acme.example",
+    ),
+    AccountSpec(
+        id="act_1002",
+        name="Acme US",
+        currency="USD",
+        timezone="America/Los_Angeles",
+        ad_count=18,
+        kinds=_ALL_KINDS,
+        theme="coffee",
+        landing_host="coffee.acme.example",
+        sourceless_video_count=0,
+    ),
+    AccountSpec(
+        id="act_2001",
+        name="Globex",
+        currency="USD",
+        timezone="America/New_York",
+        ad_count=12,
+        kinds=_ALL_KINDS,
+        theme="shoes",
+        landing_host="globex.example",
+    ),
+    AccountSpec(
+        id="act_3001",
+        name="Initech",
+        currency="JPY",
+        timezone="Asia/Tokyo",
+        ad_count=8,
+        theme="skincare",
+        countries=("JP",),
+        landing_host="initech.example",
+    ),
+)
+
+_EXPIRED = "initech"
+_EXPIRED_AT = datetime(2026, 8, 18, 12, tzinfo=UTC)
+
+
+def build_demo_world(today: date) -> World:
+    """The demo world with statuses as of this week's Monday; figures do not depend on `today`."""
+    tokens = [
+        TokenSpec(
+            brand.token,
+            accounts=brand.ad_accounts,
+            expires_at=_EXPIRED_AT if brand.slug == _EXPIRED else None,
+        )
+        for brand in DEMO_BRANDS
+    ]
+    return World(_ACCOUNTS, tokens=tokens, anchor=today - timedelta(days=today.weekday()))

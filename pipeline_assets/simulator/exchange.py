@@ -1,0 +1,34 @@
+"""A call to the Graph API and its answer, apart from how they travel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_assets.simulator.faults import Fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A call; `params` from query and form, `path` without them, `base_url` without a path."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    base_url: str
+    header_token: str | None = None
+    in_batch: bool = False
+
+    @property
+    def token(self) -> str | None:
+        """The token, wherever it was sent."""
+        return self.params.get("access_token") or self.header_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """An answer: JSON body, headers, and the fault that spoils how it is sent."""
+
+    status: int
+    body: Any
+    headers: list[tuple[str, str]]
+    spoiled_by: Fault | None = None

@@ -1,0 +1,260 @@
+"""What a creative says and where it leads, from the many shapes that Meta keeps it in.
+
+Pure functions on the creative as read. Belongs here: destinations, texts, media. Does not: calls.
+Source: Meta Marketing API v26.0, "Ad Creative", "Object story spec" and "Asset feed spec".
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
+
+from pipeline_assets.sources.meta.graph_failures import Json
+
+_SHIM_HOSTS = frozenset({"l.facebook.com", "lm.facebook.com", "l.instagram.com"})
+_NO_PAGE_HOSTS = frozenset(
+    {"fb.me", "m.me", "fb.com", "apps.apple.com", "itunes.apple.com", "play.google.com"}
+)
+"""Forms, Messenger, instant experiences and app shops: a click ends there, not on a page."""
+_STORY_PARTS = ("link_data", "video_data", "photo_data", "text_data", "template_data")
+
+
+def destination_urls(creative: Json) -> list[str]:
+    """Every web page a click can lead to, the main one first, with `url_tags` appended.
+
+    Meta's click shims are unwrapped and macros (`{{ad.name}}`) stay as they are. Empty for lead
+    forms, apps, Messenger and boosted posts, which name no page here.
+    """
+    if _opens_form_or_app(creative):
+        return []
+    tags = _text(creative.get("url_tags"))
+    urls = []
+    for url in _raw_destinations(creative):
+        page = _unwrap(url)
+        if _is_web_page(page):
+            urls.append(_append_tags(page, tags))
+    return _unique(urls)
+
+
+def _raw_destinations(creative: Json) -> Iterator[str]:
+    """All addresses in the order in which they count."""
+    story = _object(creative.get("object_story_spec"))
+    link_data = _object(story.get("link_data"))
+    template = _object(story.get("template_data"))
+    feed = _object(creative.get("asset_feed_spec"))
+    candidates = [
+        *_link_and_action(link_data),
+        *(
+            url
+            for child in _objects(link_data.get("child_attachments"))
+            for url in _link_and_action(child)
+        ),
+        _action_value(_object(story.get("video_data"))).get("link"),
+        *_link_and_action(template),
+        *(each.get("website_url") for each in _objects(feed.get("link_urls"))),
+        _object(_object(creative.get("template_url_spec")).get("web")).get("url"),
+        creative.get("template_url"),
+        creative.get("object_url"),
+        creative.get("link_url"),
+    ]
+    return (url for url in candidates if isinstance(url, str) and url)
+
+
+def _opens_form_or_app(creative: Json) -> bool:
+    """Whether a button leads to a lead form or into an app: the link beside it is no page then."""
+    story, feed = _story_and_feed(creative)
+    buttons = [*story.values(), *_children(creative)]
+    values = [
+        *(_action_value(part) for part in buttons),
+        *(_object(each.get("value")) for each in _objects(feed.get("call_to_actions"))),
+    ]
+    return any(value.get("lead_gen_form_id") or value.get("app_link") for value in values)
+
+
+def _link_and_action(part: Json) -> tuple[object, object]:
+    """The part's link and its button's."""
+    return part.get("link"), _action_value(part).get("link")
+
+
+def _action_value(part: Json) -> Json:
+    return _object(_object(part.get("call_to_action")).get("value"))
+
+
+def _unwrap(url: str) -> str:
+    """The address behind one of Meta's click shims."""
+    parts = _split(url)
+    if parts is None or parts.hostname not in _SHIM_HOSTS:
+        return url
+    return parse_qs(parts.query).get("u", [url])[0]
+
+
+def _is_web_page(url: str) -> bool:
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return False
+    return parts.hostname not in _NO_PAGE_HOSTS
+
+
+def _split(url: str) -> SplitResult | None:
+    """The address in parts; None for what is none, such as half an IPv6 address."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _append_tags(url: str, tags: str) -> str:
+    tags = tags.lstrip("?&")
+    if not tags:
+        return url
+    parts = urlsplit(url)
+    query = f"{parts.query}&{tags}" if parts.query else tags
+    return urlunsplit(parts._replace(query=query))
+
+
+def titles(creative: Json) -> list[str]:
+    """All headlines, the main one first."""
+    story, feed = _story_and_feed(creative)
+    return _unique(
+        [
+            _text(creative.get("title")),
+            _text(story.get("link_data", {}).get("name")),
+            _text(story.get("video_data", {}).get("title")),
+            _text(story.get("template_data", {}).get("name")),
+            *(_text(each.get("text")) for each in _objects(feed.get("titles"))),
+            *(_text(child.get("name")) for child in _children(creative)),
+        ]
+    )
+
+
+def bodies(creative: Json) -> list[str]:
+    """All primary texts, the main one first."""
+    story, feed = _story_and_feed(creative)
+    return _unique(
+        [
+            _text(creative.get("body")),
+            *(_text(story[name].get("message")) for name in _STORY_PARTS),
+            _text(story["photo_data"].get("caption")),
+            *(_text(each.get("text")) for each in _objects(feed.get("bodies"))),
+        ]
+    )
+
+
+def call_to_action(creative: Json) -> str | None:
+    """The button's type, such as SHOP_NOW."""
+    story, feed = _story_and_feed(creative)
+    candidates = [
+        creative.get("call_to_action_type"),
+        *(_object(story[name].get("call_to_action")).get("type") for name in _STORY_PARTS),
+        *_list(feed.get("call_to_action_types")),
+    ]
+    return next((each for each in candidates if isinstance(each, str) and each), None)
+
+
+def image_hashes(creative: Json) -> list[str]:
+    """Hashes of every image that is shown; a video's poster is not one of them."""
+    story, feed = _story_and_feed(creative)
+    found = [
+        *(story[name].get("image_hash") for name in ("link_data", "photo_data", "template_data")),
+        *(child.get("image_hash") for child in _children(creative)),
+        *(each.get("hash") for each in _objects(feed.get("images"))),
+    ]
+    if not video_ids(creative):
+        found.insert(0, creative.get("image_hash"))
+    return _unique(_text(each) for each in found)
+
+
+def video_ids(creative: Json) -> list[str]:
+    """Ids of every video that is shown."""
+    story, feed = _story_and_feed(creative)
+    return _unique(
+        [
+            _text(creative.get("video_id")),
+            _text(story["video_data"].get("video_id")),
+            _text(story["link_data"].get("video_id")),
+            *(_text(child.get("video_id")) for child in _children(creative)),
+            *(_text(each.get("video_id")) for each in _objects(feed.get("videos"))),
+        ]
+    )
+
+
+def media_type(creative: Json) -> str:
+    """`image`, `video`, `carousel`, `collection` or `unknown`, by what it is made of."""
+    if _is_collection(creative):
+        return "collection"
+    if _is_carousel(creative):
+        return "carousel"
+    if video_ids(creative) or creative.get("object_type") == "VIDEO":
+        return "video"
+    return "image" if _has_image(creative) else "unknown"
+
+
+def _is_collection(creative: Json) -> bool:
+    story, feed = _story_and_feed(creative)
+    return (
+        "COLLECTION" in _list(feed.get("ad_formats"))
+        or _text(story["template_data"].get("format_option")).startswith("collection")
+        or bool(story["link_data"].get("collection_thumbnails"))
+    )
+
+
+def _is_carousel(creative: Json) -> bool:
+    """Cards, or a catalogue's products: those stand side by side unless one is asked for."""
+    story, feed = _story_and_feed(creative)
+    formats = _list(feed.get("ad_formats"))
+    if len(_children(creative)) > 1 or any(str(each).startswith("CAROUSEL") for each in formats):
+        return True
+    from_catalogue = bool(story["template_data"] or creative.get("product_set_id"))
+    return from_catalogue and not _shows_one_product(story["template_data"])
+
+
+def _shows_one_product(template: Json) -> bool:
+    return _text(template.get("format_option")).startswith("single")
+
+
+def _has_image(creative: Json) -> bool:
+    story, _ = _story_and_feed(creative)
+    return bool(
+        image_hashes(creative)
+        or creative.get("image_url")
+        or story["link_data"].get("picture")
+        or creative.get("object_type") == "PHOTO"
+        or _shows_one_product(story["template_data"])
+    )
+
+
+def _story_and_feed(creative: Json) -> tuple[dict[str, Json], Json]:
+    """The story's parts, each an object even when absent, and the asset feed."""
+    story = _object(creative.get("object_story_spec"))
+    parts = {name: _object(story.get(name)) for name in _STORY_PARTS}
+    return parts, _object(creative.get("asset_feed_spec"))
+
+
+def _children(creative: Json) -> list[Json]:
+    """The cards of a carousel, of the advertiser's own or of a template."""
+    story = _object(creative.get("object_story_spec"))
+    return [
+        child
+        for name in ("link_data", "template_data")
+        for child in _objects(_object(story.get(name)).get("child_attachments"))
+    ]
+
+
+def _object(value: object) -> Json:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _objects(value: object) -> list[Json]:
+    return [each for each in _list(value) if isinstance(each, dict)]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    """Those that are not empty, each once, in order."""
+    return list(dict.fromkeys(text for text in texts if text))

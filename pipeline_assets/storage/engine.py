@@ -1,0 +1,129 @@
+"""Opens the database named by a URL, SQLite or PostgreSQL, with transactions that mean it.
+
+An engine made here raises `errors.py`'s classes for a database that is missing, locked, full or
+closed to us, whichever way it is used.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pipeline_assets.errors import InvalidConfigError, PipelineError
+from pipeline_assets.redaction import register_secret
+from pipeline_assets.storage.column_types import decode_json, encode_json
+from pipeline_assets.storage.failures import translate_driver_error
+
+SQLITE_BUSY_TIMEOUT_SECONDS = 30.0
+"""How long a writer waits for another process: longer than any write but a huge first sync's."""
+
+_WRITES = "pipeline_assets_writes"
+
+
+def build_engine(url: str) -> Engine:
+    """An engine for `sqlite:///<file>`, `postgresql://…` or `postgres://…`; connects to nothing.
+
+    Raises: InvalidConfigError for any other URL.
+    """
+    parsed = _parse_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = create_engine(
+        parsed,
+        json_serializer=encode_json,
+        json_deserializer=decode_json,
+        hide_parameters=True,  # rows do not belong into logs
+        pool_pre_ping=not is_sqlite,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS} if is_sqlite else {},
+    )
+    if is_sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _translate_error)
+    return engine
+
+
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction that may write: committed at the end, rolled back by an error.
+
+    On SQLite it takes the write lock at once (BEGIN IMMEDIATE): a transaction that reads first and
+    writes later would fail as soon as another process wrote in between.
+    """
+    with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        yield connection
+
+
+def dialect_insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, on both databases."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidConfigError(  # the URL itself may hold a password
+            "The database URL cannot be read.",
+            advice="Write it as sqlite:////path/file.db or postgresql://user:password@host/name.",
+        ) from error
+    if parsed.password:
+        register_secret(parsed.password)
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        return parsed.set(drivername="postgresql+psycopg2")
+    if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
+        if parsed.database in {None, "", ":memory:"}:
+            raise InvalidConfigError(
+                "The SQLite database URL names no file.",
+                advice="Write it as sqlite:////path/file.db: several processes share the file.",
+            )
+        return parsed
+    raise InvalidConfigError(
+        f"{parsed.drivername} is not a database this can use.",
+        advice="Use sqlite:////path/file.db or postgresql://user:password@host/name.",
+    )
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None  # the driver begins nothing by itself: `_begin_sqlite` does
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        cursor.execute("PRAGMA page_size = 8192")  # rows with JSON of 2 KB would fill half a page
+        _switch_to_wal(cursor)
+    cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, a crash loses no consistency
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Once in a file's life; processes that do it at once are refused without waiting."""
+    give_up_at = monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > give_up_at:
+                raise
+            sleep(0.01)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _translate_error(context: ExceptionContext) -> PipelineError | None:
+    if context.is_pre_ping or context.engine is None:  # the pool replaces the connection by itself
+        return None
+    return translate_driver_error(context.original_exception, context.engine.url)

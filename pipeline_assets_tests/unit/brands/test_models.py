@@ -1,0 +1,235 @@
+"""What a brand may look like, and what people are told when it does not."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_assets.brands.models import Brand, parse_brand, resolve_secret
+from pipeline_assets.datasets import DATASETS, Source
+from pipeline_assets.errors import CredentialError, InvalidConfigError
+from pipeline_assets.redaction import MASK, redact
+
+NOW = datetime(2026, 7, 25, 12, 0, tzinfo=UTC)
+TOKEN = "EAABsbCS1234567890abcdefghij"
+
+
+def brand_data(**changes: object) -> dict[str, Any]:
+    return {
+        "id": "acme",
+        "name": "Acme Shoes",
+        "timezone": "Europe/Berlin",
+        "currency": "EUR",
+        "sources": {"meta": meta_data()},
+    } | changes
+
+
+def meta_data(**changes: object) -> dict[str, Any]:
+    return {"ad_accounts": ["act_1"], "token": "env:META_TOKEN_ACME"} | changes
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(InvalidConfigError) as caught:
+        parse_brand(brand_data(**changes))
+    assert TOKEN not in f"{caught.value!r} {caught.value.__cause__!r}"
+    return str(caught.value)
+
+
+def test_a_brand_is_read_with_its_accounts_normalised() -> None:
+    accounts = ["act_12", "34", 56]  # YAML reads bare digits as a number
+    brand = parse_brand(brand_data(sources={"meta": meta_data(ad_accounts=accounts, app_id=7)}))
+    assert brand.sources.meta is not None
+    assert brand.sources.meta.ad_accounts == ("act_12", "act_34", "act_56")
+    assert brand.sources.meta.app_id == "7"
+    assert brand.organization_id == "default"
+
+
+def test_a_source_counts_as_configured_when_it_is_there() -> None:
+    assert parse_brand(brand_data()).sources.has(Source.META)
+    assert not parse_brand(brand_data()).sources.has(Source.REDDIT)
+    assert not parse_brand(brand_data(sources={})).sources.has(Source.META)
+
+
+@pytest.mark.parametrize("brand_id", ["a", "0", "acme-shoes_2", "a" * 63])
+def test_a_slug_is_taken(brand_id: str) -> None:
+    assert parse_brand(brand_data(id=brand_id)).id == brand_id
+
+
+@pytest.mark.parametrize(
+    "brand_id", ["", "acme,inc", "Acme", "-acme", "_acme", "a" * 64, "acme/..", "größe", "a\n b"]
+)
+def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str) -> None:
+    message = refusal(id=brand_id)
+    assert f"id is {brand_id!r}: it must be 1 to 63 of a-z, 0-9, - and _" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"timezone": "europe/berln"},
+            (
+                "Brand acme: timezone is 'europe/berln':"
+                " it must be an IANA time zone such as Europe/Berlin."
+            ),
+        ),
+        (
+            {"timezone": "New_York"},
+            (
+                "Brand acme: timezone is 'New_York':"
+                " it must be an IANA time zone such as America/New_York."
+            ),
+        ),
+        (
+            {"currency": "euro"},
+            "Brand acme: currency is 'euro': it must be an ISO 4217 code such as EUR.",
+        ),
+        (
+            {"windows": {"meta_ads_performence": 12}},
+            (
+                "Brand acme: windows cannot be used: it must be hours by dataset key such as"
+                " meta_ads_performance; meta_ads_performence is no dataset."
+            ),
+        ),
+        (
+            {"windows": {"scorecard": 0}},
+            "Brand acme: windows.scorecard is 0: input should be greater than 0.",
+        ),
+        (
+            {"colour": "red"},
+            (
+                "Brand acme: colour is not known; known are id, organization_id, name, timezone,"
+                " currency, sources, windows, paused_at, paused_reason, paused_until."
+            ),
+        ),
+        (
+            {"sources": {"mata": {}}},
+            "Brand acme: sources.mata is not known; known are meta.",
+        ),
+        (
+            {"sources": {"meta": {"token": "env:X"}}},
+            "Brand acme: sources.meta.ad_accounts is missing.",
+        ),
+        (
+            {"sources": {"meta": meta_data(ad_accounts=["act_1", "1"])}},
+            (
+                "Brand acme: sources.meta.ad_accounts cannot be used:"
+                " it must be each ad account once (act_1 comes twice)."
+            ),
+        ),
+        (
+            {"sources": {"meta": meta_data(ad_accounts=["act_1", "abc"])}},
+            (
+                "Brand acme: sources.meta.ad_accounts.1 is 'abc':"
+                " it must be an ad account id such as act_1234567890."
+            ),
+        ),
+        (
+            {"sources": {"meta": meta_data(graph_url="ftp://x")}},
+            (
+                "Brand acme: sources.meta.graph_url is 'ftp://x':"
+                " it must be an http(s) address without user, query or fragment."
+            ),
+        ),
+        (
+            {"paused_at": datetime(2026, 7, 25)},  # noqa: DTZ001
+            "Brand acme: paused_at cannot be used: input should have timezone info.",
+        ),
+    ],
+)
+def test_one_clear_sentence_says_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+    assert refusal(**changes) == message
+
+
+def test_an_empty_list_of_accounts_is_refused() -> None:
+    assert "sources.meta.ad_accounts" in refusal(sources={"meta": meta_data(ad_accounts=[])})
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"meta": meta_data(token=TOKEN)},
+        {"meta": meta_data(app_secret=TOKEN)},
+        {"meta": meta_data(token={"value": TOKEN})},
+        {"meta": TOKEN},
+        TOKEN,
+        {"meta": [TOKEN]},
+    ],
+)
+def test_a_literal_secret_is_refused_and_not_shown(sources: object) -> None:
+    assert "cannot be used" in refusal(sources=sources)
+
+
+def test_the_refusal_of_a_literal_token_says_what_to_write_instead() -> None:
+    assert refusal(sources={"meta": meta_data(token=TOKEN)}) == (
+        "Brand acme: sources.meta.token cannot be used: it must be the place of the secret,"
+        " env:NAME or file:/path, never the secret itself."
+    )
+
+
+@pytest.mark.parametrize(
+    ("paused_at", "paused_until", "paused"),
+    [
+        (None, None, False),
+        (NOW, None, True),
+        (NOW, NOW + timedelta(seconds=1), True),
+        (NOW, NOW, False),
+        (NOW, NOW - timedelta(seconds=1), False),
+    ],
+)
+def test_a_pause_ends_at_its_time(
+    paused_at: datetime | None, paused_until: datetime | None, paused: bool
+) -> None:
+    brand = Brand(**brand_data(paused_at=paused_at, paused_until=paused_until))
+    assert brand.is_paused(NOW) is paused
+
+
+def test_a_brands_own_window_comes_before_the_catalogues() -> None:
+    brand = parse_brand(brand_data(windows={"scorecard": 12.5}))
+    assert brand.fail_after(DATASETS["scorecard"]) == timedelta(hours=12.5)
+    assert brand.fail_after(DATASETS["meta_ads_performance"]) == timedelta(hours=24)
+    assert brand.fail_after(DATASETS["ad_creations"]) is None
+
+
+def test_a_secret_is_read_when_it_is_needed_and_masked_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("META_TOKEN_ACME", " a-secret-of-acme\n")
+    file = tmp_path / "token"
+    file.write_text("another-secret-of-acme\n")
+    assert resolve_secret("env:META_TOKEN_ACME") == "a-secret-of-acme"
+    assert resolve_secret(f"file:{file}") == "another-secret-of-acme"
+    assert redact("a-secret-of-acme another-secret-of-acme") == f"{MASK} {MASK}"
+
+
+def test_a_missing_secret_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("META_TOKEN_EMPTY", " ")
+    (tmp_path / "empty").write_text("\n")
+    references = ("env:META_TOKEN_NONE", "env:META_TOKEN_EMPTY")
+    files = (f"file:{tmp_path}/none", f"file:{tmp_path}/empty")
+    for reference in references + files:
+        with pytest.raises(CredentialError) as caught:
+            resolve_secret(reference)
+        assert str(caught.value) == f"The secret {reference} is missing or empty."
+        assert caught.value.advice != ""
+
+
+def test_a_secret_that_cannot_be_used_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("META_TOKEN_TWO", f"{TOKEN} {TOKEN}")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for reference, reason in {
+        "env:META_TOKEN_TWO": "holds more than one word",
+        f"file:{tmp_path}": "Is a directory",
+        f"file:{tmp_path}/binary": "it is not text",
+    }.items():
+        with pytest.raises(CredentialError, match=reason) as caught:
+            resolve_secret(reference)
+        assert TOKEN not in f"{caught.value!r} {caught.value.__cause__!r}"
+    with pytest.raises(InvalidConfigError) as refused:
+        resolve_secret(TOKEN)
+    assert TOKEN not in repr(refused.value)
