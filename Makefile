@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEVELOPMENT_READY := $(VENV)/.development-ready
 
-.PHONY: run demo setup test check clean
+# Plain name==version lines that fit the oldest Python that we support, without any index's address.
+LOCK_OPTIONS := --quiet --upgrade --python-version 3.11 --python-platform linux --no-header --no-annotate --no-emit-index-url
 
-run: setup ## sync the demo brands, show how fresh they are, stay up until Ctrl-C
+.PHONY: run demo setup test check docs lock clean
+
+run: $(READY) ## sync the demo brands, show how fresh they are, stay up until Ctrl-C
 	@$(BIN)/pipeline-assets demo --stay
 
-demo: setup ## the same, then exit: 0 only if the outcome is the expected one
+demo: $(READY) ## the same, then exit: 0 only if the outcome is the expected one
 	@$(BIN)/pipeline-assets demo
 
 setup: $(READY) ## the virtual environment, .env, DAGSTER_HOME and the database
@@ -25,6 +28,14 @@ check: $(DEVELOPMENT_READY) ## what must hold before tests: style, types, import
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(READY) ## write the reference pages that follow from the code
+	@$(BIN)/python docs/generate.py
+
+lock: $(READY) ## write both lock files anew from pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK_OPTIONS) --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK_OPTIONS) --constraints requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove the virtual environment; data in .dagster stays
 	rm -rf $(VENV)

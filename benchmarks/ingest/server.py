@@ -3,10 +3,9 @@
 import sys
 from datetime import timedelta
 
-from pipeline_assets.simulator.server import SimulatorServer
-
 from benchmarks.ingest.fields import ACCOUNT
 from pipeline_assets.clock import utcnow
+from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import AccountSpec, TokenSpec, World
 
 

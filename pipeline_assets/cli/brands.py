@@ -41,10 +41,10 @@ def add(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    r"""Add a brand.
+    """Add a brand.
 
     \b
-    pipeline-assets brands add acme --name Acme --timezone Europe/Paris \
+    pipeline-assets brands add acme --name Acme --timezone Europe/Paris \\
         --ad-account act_1 --ad-account act_2 --token env:META_TOKEN_ACME
     """
     meta = {key: fields.pop(key) for key in ("ad_accounts", "token", "app_id", "app_secret")}
@@ -116,7 +116,7 @@ def resume(*, brand_id: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def apply(*, file: Path, as_json: bool) -> None:
-    r"""Add and change brands as a YAML file says: all of them, or none when one is wrong.
+    """Add and change brands as a YAML file says: all of them, or none when one is wrong.
 
     \b
     brands:

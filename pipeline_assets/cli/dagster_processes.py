@@ -24,9 +24,15 @@ _LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } 
 
 
 class DagsterDevelopment:
-    """`dagster dev` for this folder while the `with` block lasts; its output goes to a file."""
+    """`dagster dev` for a folder's workspace.yaml while the `with` block lasts.
 
-    def __init__(self, *, home: Path, preferred_port: int = 3000) -> None:
+    Its output goes to a file in DAGSTER_HOME (`home`).
+    """
+
+    def __init__(
+        self, *, home: Path, folder: Path | None = None, preferred_port: int = 3000
+    ) -> None:
+        self._folder = folder or Path.cwd()
         self.port = free_port(preferred_port)
         self.url = f"http://{HOST}:{self.port}"
         self.log_file = home / "dagster-dev.log"
@@ -43,6 +49,7 @@ class DagsterDevelopment:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                cwd=self._folder,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in good order
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
