@@ -3,7 +3,8 @@
 import dagster as dg
 
 from pipeline_assets.assets.ad_analysis import ad_classifications
-from pipeline_assets.assets.ad_media import ad_assets, ad_thumbnails
+from pipeline_assets.assets.ad_assets import ad_assets
+from pipeline_assets.assets.ad_thumbnails import ad_thumbnails
 from pipeline_assets.assets.meta_ads import meta_ad_creatives, meta_ads_performance
 from pipeline_assets.automation.jobs import build_jobs
 from pipeline_assets.automation.sensors import build_sensors

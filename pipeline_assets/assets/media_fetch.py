@@ -6,10 +6,11 @@ An address that has expired is read again once, all of them together, before its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline_assets.assets.attempt import Attempt
+from pipeline_assets.clock import utcnow
 from pipeline_assets.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -52,13 +53,40 @@ def fetch_media(attempt: Attempt, items: Sequence[MediaItem], *, refresh: Refres
     Raises:
         PipelineError: what stops all of them (full storage, a dead token, a limit).
     """
-    from pipeline_assets.clock import utcnow  # noqa: PLC0415
-    from pipeline_assets.sources.media_files import (  # noqa: PLC0415
-        MediaDownloader,
-        MediaExpiredError,
-        MediaLimits,
-        signature_expires_at,
-    )
+    from pipeline_assets.sources.media_files import MediaExpiredError  # noqa: PLC0415
+
+    results: Fetched = {}
+    _download(attempt, [item for item in items if _has_live_address(item)], results)
+    unread = [
+        item
+        for item in items
+        if isinstance(results.get(item.key), MediaExpiredError) or item.key not in results
+    ]
+    addresses = refresh([item.key for item in unread]) if unread else {}
+    again: list[MediaItem] = []
+    for item in unread:
+        address = addresses[item.key]
+        if isinstance(address, str):
+            again.append(replace(item, url=address))
+        else:
+            results[item.key] = address
+    _download(attempt, again, results)
+    return results
+
+
+def _has_live_address(item: MediaItem) -> bool:
+    from pipeline_assets.sources.signed_urls import signature_expires_at  # noqa: PLC0415
+
+    if not item.url:
+        return False
+    expires_at = signature_expires_at(item.url)
+    return expires_at is None or expires_at > utcnow()
+
+
+def _download(attempt: Attempt, items: Sequence[MediaItem], results: Fetched) -> None:
+    """Put what became of each item, all of which have an address, into `results`."""
+    from pipeline_assets.sources.media_examination import MediaLimits  # noqa: PLC0415
+    from pipeline_assets.sources.media_files import MediaDownloader  # noqa: PLC0415
 
     settings = attempt.installation.settings
     limits = MediaLimits(
@@ -66,52 +94,24 @@ def fetch_media(attempt: Attempt, items: Sequence[MediaItem], *, refresh: Refres
         max_video_bytes=settings.max_video_bytes,
         max_pixels=settings.max_media_pixels,
     )
-
-    def is_expired(url: str) -> bool:
-        expires_at = signature_expires_at(url)
-        return expires_at is not None and expires_at <= utcnow()
-
-    results: Fetched = {}
-    usable = [item for item in items if item.url and not is_expired(item.url)]
     with (
         attempt.installation.public_http(attempt.brand) as http,
         MediaDownloader(http, limits=limits) as downloader,
     ):
 
-        def download(batch: Sequence[MediaItem]) -> None:
-            def fetch(item: MediaItem) -> StoredMedia:
-                assert item.url is not None  # callers choose items that have one
-                load = downloader.fetch_video if item.is_video else downloader.fetch_image
-                with load(item.url) as file:
-                    return _store(attempt, file)
+        def fetch(item: MediaItem) -> StoredMedia:
+            assert item.url is not None  # the caller chose items that have one
+            load = downloader.fetch_video if item.is_video else downloader.fetch_image
+            with load(item.url) as file:
+                return _store(attempt, file)
 
-            already = len(items) - len(batch)
-            for item, result in downloader.download_all(
-                batch,
-                fetch,
-                concurrency=settings.download_concurrency,
-                on_progress=lambda done: attempt.heartbeat.progress(
-                    already + done, len(items), "media fetched"
-                ),
-            ):
-                results[item.key] = result
-
-        download(usable)
-        unread = [
-            item
-            for item in items
-            if item.key not in results or isinstance(results[item.key], MediaExpiredError)
-        ]
-        addresses = refresh([item.key for item in unread]) if unread else {}
-        again: list[MediaItem] = []
-        for item in unread:
-            address = addresses[item.key]
-            if isinstance(address, str):
-                again.append(MediaItem(item.key, item.is_video, address))
-            else:
-                results[item.key] = address
-        download(again)
-    return results
+        for item, result in downloader.download_all(
+            items,
+            fetch,
+            concurrency=settings.download_concurrency,
+            on_progress=lambda done: attempt.heartbeat.progress(done, len(items), "media fetched"),
+        ):
+            results[item.key] = result
 
 
 def _store(attempt: Attempt, file: MediaFile) -> StoredMedia:

@@ -49,8 +49,11 @@ def test_the_readmes_commands_exist() -> None:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True)
-    files = listed.stdout.split() or pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files"], check=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    files = listed.stdout.split()
+    assert files
     registry = re.compile("py" + r"pi\.org|python" + r"hosted|npm" + r"js\.(org|com)")
     for name in files:
         data = (PROJECT / name).read_bytes()

@@ -21,21 +21,17 @@ from pipeline_assets.errors import (
     StorageFullError,
 )
 from pipeline_assets.sources import media_files
+from pipeline_assets.sources.media_examination import MediaLimits
 from pipeline_assets.sources.media_files import (
     DownloadsStoppedError,
     MediaDownloader,
     MediaExpiredError,
     MediaGoneError,
-    MediaLimits,
     MediaRefusedError,
-    signature_expires_at,
-    url_source_key,
 )
-from pipeline_assets.sources.public_http import (
-    AddressRefusedError,
-    BodyTooLargeError,
-    PublicHttp,
-)
+from pipeline_assets.sources.public_addresses import AddressRefusedError
+from pipeline_assets.sources.public_http import BodyTooLargeError, PublicHttp
+from pipeline_assets.sources.signed_urls import signature_expires_at, url_source_key
 
 CUT_OFF_HEAD = b"HTTP/1.1 200 OK\r\n\r\n"  # neither a length nor chunks: the end is the end
 

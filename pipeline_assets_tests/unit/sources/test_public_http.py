@@ -9,13 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import InvalidConfigError, PermanentError, SourceUnavailableError
+from pipeline_assets.sources.public_addresses import AddressRefusedError, system_addresses
 from pipeline_assets.sources.public_http import (
-    AddressRefusedError,
     BodyTooLargeError,
     PublicHttp,
     TooManyRedirectsError,
     shown_url,
-    system_addresses,
 )
 
 # Public by its number, in a block that IANA has given to nobody: nothing ever answers there.

@@ -1,14 +1,12 @@
-"""The pictures and videos of a brand's ads: thumbnails, and the images and videos themselves."""
+"""The images and videos that a brand's creatives show."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
-from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
+from pipeline_assets.assets.attempt import Attempt, Outcome, dataset_asset
 from pipeline_assets.assets.bad_items import BadItems
 from pipeline_assets.assets.media_fetch import (
     Fetched,
@@ -17,66 +15,21 @@ from pipeline_assets.assets.media_fetch import (
     StoredMedia,
     fetch_media,
 )
+from pipeline_assets.assets.media_rows import (
+    Row,
+    group_by_account,
+    is_in_store,
+    note_result,
+    read_creatives,
+    read_stored_rows,
+    write_media_rows,
+)
 from pipeline_assets.errors import AccessError, PipelineError
-
-Row = dict[str, Any]
 
 _IMAGE_HASH = re.compile(r"[0-9a-f]{32}")
 
 POSTER_RETRY = timedelta(hours=24)
 """A video whose source Meta withholds is asked for again after this: rights change seldom."""
-
-
-@dataset_asset("ad_thumbnails", check="thumbnails_are_in_the_store")
-def ad_thumbnails(attempt: Attempt) -> Outcome:
-    """The thumbnail of every creative, as bytes in the media store.
-
-    Source: Meta's CDN; its addresses expire within days, so the bytes are kept. A picture whose
-    address names the same file as before is not fetched again.
-    Check: every creative has its thumbnail, but for one in twenty.
-    """
-    from pipeline_assets.sources.media_files import url_source_key  # noqa: PLC0415
-
-    creatives = _creatives(attempt)
-    stored = {row["creative_id"]: row for row in _stored_rows(attempt)}
-    rows: dict[str, Row] = {}
-    items: list[MediaItem] = []
-    for creative_id, creative in creatives.items():
-        url = creative["thumbnail_url"]
-        source_key = url_source_key(url) if url else None
-        row = stored.get(creative_id)
-        if row and row["source_key"] == source_key and _is_stored(attempt, row["sha256"]):
-            rows[creative_id] = row
-        else:
-            rows[creative_id] = _blank(attempt, creative_id, creative, source_key=source_key)
-            items.append(MediaItem(("image", creative_id), is_video=False, url=url))
-    addresses = _ThumbnailAddresses(attempt, creatives)
-    fetched = fetch_media(attempt, items, refresh=addresses.read)
-    bad = BadItems("thumbnails", total=len(rows))
-    for (_, creative_id), result in fetched.items():
-        _note(attempt, rows[creative_id], result, bad, name=f"creative {creative_id}")
-    return _write(attempt, list(rows.values()), bad, creatives, fetched)
-
-
-class _ThumbnailAddresses:
-    """Reads the thumbnails' addresses anew, account by account, 50 to a call."""
-
-    def __init__(self, attempt: Attempt, creatives: Mapping[str, Row]) -> None:
-        self._attempt, self._creatives = attempt, creatives
-
-    def read(self, keys: Sequence[ItemKey]) -> dict[ItemKey, str | PipelineError]:
-        from pipeline_assets.sources import meta  # noqa: PLC0415
-
-        client = self._attempt.installation.graph_client(self._attempt.brand)
-        found: dict[ItemKey, str | PipelineError] = {}
-        ids = [creative_id for _, creative_id in keys]
-        for account_id, of_account in _by_account(ids, self._creatives).items():
-            answers = meta.fetch_thumbnail_addresses(client, account_id, of_account)
-            for creative_id in of_account:
-                answer = answers.get(creative_id)
-                problem = (answer and answer.problem) or "Meta names no thumbnail for it."
-                found["image", creative_id] = (answer and answer.url) or AccessError(problem)
-        return found
 
 
 @dataset_asset("ad_assets", check="media_are_in_the_store")
@@ -87,11 +40,11 @@ def ad_assets(attempt: Attempt) -> Outcome:
     video whose source Meta withholds is recorded as `poster_only`, with its poster.
     Check: every image and video is stored, but for one in twenty.
     """
-    creatives = _creatives(attempt)
+    creatives = read_creatives(attempt)
     wanted = _wanted_media(creatives)
     stored = {
         (row["media_type"], row["media_id"]): row
-        for row in _stored_rows(attempt)
+        for row in read_stored_rows(attempt)
         if _is_current(attempt, row)
     }
     missing = [key for key in wanted if key not in stored]
@@ -112,7 +65,7 @@ def ad_assets(attempt: Attempt) -> Outcome:
             }
             for creative_id in creative_ids
         )
-    return _write(attempt, rows, bad, creatives, fetched)
+    return write_media_rows(attempt, rows, bad, creatives, fetched)
 
 
 class _MediaLibrary:
@@ -176,7 +129,7 @@ class _MediaLibrary:
 
     def _by_account(self, media_type: str, ids: Iterable[str]) -> dict[str, list[str]]:
         first_creatives = {i: self._creatives[self._wanted[media_type, i][0]] for i in ids}
-        return _by_account(first_creatives, first_creatives)
+        return group_by_account(first_creatives, first_creatives)
 
 
 def _fetch_posters(attempt: Attempt, library: _MediaLibrary, fetched: Fetched) -> Fetched:
@@ -217,7 +170,7 @@ def _media_row(
             "error": str(result),
         }
         return row
-    _note(attempt, row, result, bad, name=" ".join(key))
+    note_result(attempt, row, result, bad, name=" ".join(key))
     if isinstance(result, StoredMedia):
         row["state"] = "stored"
     return row
@@ -228,7 +181,7 @@ def _wanted_media(creatives: Mapping[str, Row]) -> dict[ItemKey, list[str]]:
 
     A boosted post's picture has no hash: the part of its address that names the file stands for it.
     """
-    from pipeline_assets.sources.media_files import url_source_key  # noqa: PLC0415
+    from pipeline_assets.sources.signed_urls import url_source_key  # noqa: PLC0415
 
     wanted: dict[ItemKey, list[str]] = {}
     for creative_id, creative in creatives.items():
@@ -243,115 +196,6 @@ def _wanted_media(creatives: Mapping[str, Row]) -> dict[ItemKey, list[str]]:
 
 def _is_current(attempt: Attempt, row: Row) -> bool:
     if row["state"] == "stored":
-        return _is_stored(attempt, row["sha256"])
+        return is_in_store(attempt, row["sha256"])
     is_recent = row["stored_at"] and attempt.started_at - row["stored_at"] < POSTER_RETRY
     return row["state"] == "poster_only" and bool(is_recent)
-
-
-def _creatives(attempt: Attempt) -> dict[str, Row]:
-    """The brand's creatives by id: the first ad's row stands for all ads of a creative."""
-    from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
-
-    rows = read_rows(
-        attempt.installation.engine,
-        META_AD_CREATIVES,
-        brand_id=attempt.brand.id,
-        columns=[
-            "ad_account_id",
-            "ad_id",
-            "creative_id",
-            "image_hashes",
-            "video_ids",
-            "image_url",
-            "thumbnail_url",
-        ],
-    )
-    creatives: dict[str, Row] = {}
-    for row in rows:
-        if row["creative_id"]:
-            creative = creatives.setdefault(str(row["creative_id"]), {**row, "ad_ids": set()})
-            creative["ad_ids"].add(row["ad_id"])
-    return creatives
-
-
-def _stored_rows(attempt: Attempt) -> list[Row]:
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
-
-    return read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
-
-
-def _is_stored(attempt: Attempt, sha256: str | None) -> bool:
-    return sha256 is not None and attempt.installation.media.has(sha256)
-
-
-def _blank(attempt: Attempt, creative_id: str, creative: Row, *, source_key: str | None) -> Row:
-    return {
-        **dict.fromkeys(attempt.schema.column_names),
-        "brand_id": attempt.brand.id,
-        "creative_id": creative_id,
-        "ad_account_id": creative["ad_account_id"],
-        "source_key": source_key,
-    }
-
-
-def _note(
-    attempt: Attempt, row: Row, result: StoredMedia | PipelineError, bad: BadItems, *, name: str
-) -> None:
-    """Put a fetched item, or why there is none, onto its row."""
-    if isinstance(result, StoredMedia):
-        row |= {k: v for k, v in asdict(result).items() if k in row}
-        row["stored_at"] = attempt.started_at
-    else:
-        row["error"] = str(result)
-        bad.add(f"{name}: {result}")
-
-
-def _by_account(ids: Iterable[str], rows: Mapping[str, Row]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for item_id in ids:
-        grouped.setdefault(rows[item_id]["ad_account_id"], []).append(item_id)
-    return grouped
-
-
-def _write(
-    attempt: Attempt,
-    rows: list[Row],
-    bad: BadItems,
-    creatives: Mapping[str, Row],
-    fetched: Fetched,
-) -> Outcome:
-    """Replace the brand's rows and tell what was stored; refuses when too many items are bad."""
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
-    bad.refuse_too_many()
-    names = attempt.schema.column_names
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[
-            [tuple({**row, "fetched_at": attempt.started_at}[n] for n in names) for row in rows]
-        ],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
-    creative_ids = {row["creative_id"] for row in rows}
-    ads: set[str] = set().union(*(creatives[c]["ad_ids"] for c in creative_ids))
-    new = [result for result in fetched.values() if isinstance(result, StoredMedia)]
-    return Outcome(
-        records=written.written,
-        distinct_ads=len(ads),
-        check=Check(
-            bad.count * 20 <= bad.total,
-            f"{bad.count} of {bad.total} {bad.kind} are not in the media store.",
-            {"items": bad.total, "missing": bad.count},
-        ),
-        metadata={
-            **bad.metadata(),
-            "fetched": len(new),
-            "fetched_bytes": sum(item.byte_count for item in new),
-            "unchanged": bad.total - len(fetched),
-        },
-    )
