@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline_assets.errors import InvalidConfigError
 
 ENV_FILE = ".env"
+
+_DATABASES = ("postgresql://", "postgresql+psycopg2://", "sqlite:///")
 
 
 class Settings(BaseSettings):
@@ -68,6 +70,14 @@ class Settings(BaseSettings):
         default=8, ge=1, le=64, description="Media downloads at a time within one run."
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database_we_know(cls, value: SecretStr | None) -> SecretStr | None:
+        """Dagster's storage gets the same address, so it must be spelled as both take it."""
+        if value is not None and not value.get_secret_value().startswith(_DATABASES):
+            raise ValueError("it must begin with postgresql:// or sqlite:///")
+        return value
+
     @property
     def dagster_home(self) -> Path:
         """DAGSTER_HOME, where everything lives that no other setting places elsewhere."""
@@ -110,7 +120,7 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = "PIPELINE_" + str(first["loc"][0]).upper()
             raise InvalidConfigError(
-                f"{name} cannot be used: {first['msg']}.",
+                f"{name} cannot be used: {first['msg'].removeprefix('Value error, ')}.",
                 advice="docs/settings.md lists the settings.",
             ) from None
 

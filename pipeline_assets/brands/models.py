@@ -179,6 +179,22 @@ class Brand(StrictModel):
         return timedelta(hours=hours) if hours is not None else dataset.fail_after
 
 
+class Organization(StrictModel):
+    """A tenant of the installation: owns brands, sees nobody else's."""
+
+    id: Slug
+    name: Annotated[str, Field(min_length=1)]
+
+
+def parse_organization(data: Mapping[str, Any]) -> Organization:
+    """The organization that the data describes; errors as of `parse_brand`."""
+    try:
+        return Organization.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise InvalidConfigError(f"Organization {data['id']}: {_explain(problem)}.") from None
+
+
 def parse_brand(data: Mapping[str, Any]) -> Brand:
     """The brand that the data describes.
 

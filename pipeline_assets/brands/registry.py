@@ -9,26 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import Field
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from pipeline_assets.brands.models import Brand, Slug, StrictModel, parse_brand
+from pipeline_assets.brands.models import Brand, Organization, parse_brand
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, organizations
 
 _PAUSE_COLUMNS = {"paused_at", "paused_reason", "paused_until"}
 _BRAND_COLUMNS = [brands.c[name] for name in Brand.model_fields]
-
-
-class Organization(StrictModel):
-    """A tenant of the installation: owns brands, sees nobody else's."""
-
-    id: Slug
-    name: Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True)

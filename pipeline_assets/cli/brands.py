@@ -11,7 +11,6 @@ from pipeline_assets.brands.models import Brand, parse_brand
 from pipeline_assets.cli.installation import open_dagster, open_installation
 from pipeline_assets.cli.output import json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
-from pipeline_assets.control.brand_partitions import sync_partitions
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.resources.installation import Installation
 
@@ -48,12 +47,13 @@ def add(
         --ad-account act_1 --ad-account act_2 --token env:META_TOKEN_ACME
     """
     meta = {key: fields.pop(key) for key in ("ad_accounts", "token", "app_id", "app_secret")}
+    given = {key: value for key, value in meta.items() if value not in {None, ()}}
     brand = parse_brand(
         {
             "id": brand_id,
             "name": name or brand_id,
             "windows": dict(map(_parse_window, windows)),
-            "sources": {"meta": meta} if any(meta.values()) else {},
+            "sources": {"meta": given} if given else {},
             **fields,
         }
     )
@@ -74,6 +74,8 @@ def list_(*, organization_id: str | None, as_json: bool) -> None:
         print_json(rows)
     elif rows:
         print_table(["id", "name", "organization_id", "timezone", "ad_accounts", "paused_at"], rows)
+    elif organization_id:
+        click.echo(f"Organization {organization_id} has no brand.")
     else:
         click.echo("No brand yet. `pipeline-assets brands add --help` shows how to add one.")
 
@@ -93,6 +95,8 @@ def show(*, brand_id: str, as_json: bool) -> None:
 @json_option
 def pause(*, brand_id: str, reason: str, until: str | None, as_json: bool) -> None:
     """Pause a brand: no scheduled sync until it is resumed."""
+    if not reason.strip():
+        raise InvalidConfigError("The reason is empty.", advice="Say why, for those who wonder.")
     paused = registry.pause_brand(
         open_installation().engine,
         brand_id,
@@ -166,6 +170,8 @@ def test(context: click.Context, *, brand_id: str, as_json: bool) -> None:
 
 def _tell_dagster(installation: Installation) -> None:
     """Bring Dagster's partitions up to date at once; the sensor would do it within 30 s."""
+    from pipeline_assets.control.brand_partitions import sync_partitions  # noqa: PLC0415 - heavy
+
     brand_ids = [brand.id for brand in registry.list_brands(installation.engine)]
     try:
         with open_dagster() as instance:

@@ -18,7 +18,7 @@ from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.cli.dagster_processes import HOST, LOCATION, DagsterDevelopment
 from pipeline_assets.cli.installation import open_dagster
-from pipeline_assets.cli.output import progress_console
+from pipeline_assets.cli.output import json_option, print_json, progress_console
 from pipeline_assets.cli.setup import prepare
 from pipeline_assets.cli.status import print_matrix
 from pipeline_assets.clock import utcnow
@@ -49,7 +49,8 @@ class _Demo:
 
 @click.command()
 @click.option("--stay", is_flag=True, help="Stay up until Ctrl-C, to look around.")
-def demo(*, stay: bool) -> None:
+@json_option
+def demo(*, stay: bool, as_json: bool) -> None:
     """Sync three demo brands end to end and show how fresh they are.
 
     One is healthy, one is throttled by Meta for some seconds, one has an expired token. Exit code 0
@@ -67,7 +68,10 @@ def demo(*, stay: bool) -> None:
         console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
         current = _Demo(installation, dagster, _launch(dagster))
         states = _watch(current)
-        print_matrix(states)
+        if as_json:
+            print_json([state.as_row() for state in states])
+        else:
+            print_matrix(states)
         problems = _unexpected(current, states)
         for problem in problems:
             click.echo(f"Unexpected: {problem}", err=True)
@@ -210,8 +214,9 @@ def _stay(dagster: DagsterDevelopment, simulator_url: str) -> None:
     click.echo(
         f"\nDagster's web UI:   {dagster.url}\n"
         f"Simulated Meta API: {simulator_url}\n"
-        "Freshness:          pipeline-assets status (in a second terminal: .venv/bin/…)\n"
-        "Ctrl-C stops everything."
+        "Freshness:          .venv/bin/pipeline-assets status, in a second terminal\n"
+        "Ctrl-C stops everything.",
+        err=True,  # standard output is for the matrix
     )
     try:
         while True:

@@ -17,6 +17,7 @@ from pipeline_assets.redaction import redact
 
 _COMMANDS = {
     "setup": "pipeline_assets.cli.setup:setup",
+    "organizations": "pipeline_assets.cli.organizations:organizations",
     "brands": "pipeline_assets.cli.brands:brands",
     "status": "pipeline_assets.cli.status:status",
     "demo": "pipeline_assets.cli.demo:demo",

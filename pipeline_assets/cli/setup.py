@@ -9,6 +9,7 @@ import yaml
 
 from pipeline_assets.brands.registry import list_brands
 from pipeline_assets.cli.installation import open_dagster
+from pipeline_assets.cli.output import json_option, print_json
 from pipeline_assets.control.brand_partitions import sync_partitions
 from pipeline_assets.errors import InvalidConfigError, StorageFullError
 from pipeline_assets.resources.installation import Installation
@@ -24,7 +25,8 @@ _POSTGRES_STORAGE: Mapping[str, object] = {
 
 
 @click.command()
-def setup() -> None:
+@json_option
+def setup(*, as_json: bool) -> None:
     """Make this folder ready: `.env`, DAGSTER_HOME, the database and Dagster's storage.
 
     Run it again after an update or after changing PIPELINE_DATABASE_URL; it keeps all data.
@@ -32,7 +34,10 @@ def setup() -> None:
     installation = prepare()
     settings = installation.settings
     kind = "PostgreSQL" if _is_postgres(settings) else "SQLite"
-    click.echo(f"Ready: DAGSTER_HOME is {settings.dagster_home}, the database is {kind}.")
+    if as_json:
+        print_json({"dagster_home": str(settings.dagster_home), "database": kind})
+    else:
+        click.echo(f"Ready: DAGSTER_HOME is {settings.dagster_home}, the database is {kind}.")
 
 
 def prepare() -> Installation:

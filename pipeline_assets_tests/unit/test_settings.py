@@ -68,3 +68,13 @@ def test_the_database_password_is_not_in_the_settings_text(
 ) -> None:
     monkeypatch.setenv("PIPELINE_DATABASE_URL", "postgresql://u:hunter22@db/x")
     assert "hunter22" not in repr(Settings.load())
+
+
+@pytest.mark.parametrize("url", ["postgres://u:hunter22@db/x", "mysql://u:hunter22@db/x", "x.db"])
+def test_a_database_that_dagster_could_not_share_is_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PIPELINE_DATABASE_URL", url)
+    with pytest.raises(InvalidConfigError, match="must begin with postgresql://") as caught:
+        Settings.load()
+    assert "hunter22" not in str(caught.value)
