@@ -36,7 +36,8 @@ def _commands() -> str:
 
 
 def _command_sections(command: click.Command, path: str) -> list[str]:
-    context = click.Context(command, info_name=path, max_content_width=95)
+    settings = {**root.context_settings, "max_content_width": 95}
+    context = click.Context(command, info_name=path, **settings)
     sections = [f"## `{path}`\n\n```\n{command.get_help(context)}\n```\n"]
     if command is root:
         sections = []

@@ -11,7 +11,7 @@ from typing import Self
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipeline_assets.errors import InvalidConfigError
 
@@ -122,6 +122,11 @@ class Settings(BaseSettings):
             raise InvalidConfigError(
                 f"{name} cannot be used: {first['msg'].removeprefix('Value error, ')}.",
                 advice="docs/settings.md lists the settings.",
+            ) from None
+        except SettingsError as error:  # a list that is no JSON
+            raise InvalidConfigError(
+                f"A PIPELINE_ variable cannot be read: {error}.",
+                advice='A list is written as JSON, for example ["127.0.0.1:8080"].',
             ) from None
 
 

@@ -19,6 +19,7 @@ def ad_classifications(attempt: Attempt) -> Outcome:
 
     Source: the stored creatives, by rules over text, call to action and naming; each tag has its
     evidence and a confidence. Unchanged creatives keep their tags.
+
     Check: at most half of the creatives have an unknown hook.
     """
     from pipeline_assets.analysis import classification  # noqa: PLC0415

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pipeline_assets.assets.attempt import Attempt, Outcome, dataset_asset
 from pipeline_assets.assets.bad_items import BadItems
@@ -26,6 +28,9 @@ from pipeline_assets.assets.media_rows import (
 )
 from pipeline_assets.errors import AccessError, PipelineError
 
+if TYPE_CHECKING:
+    from pipeline_assets.sources.meta import GraphClient
+
 _IMAGE_HASH = re.compile(r"[0-9a-f]{32}")
 
 POSTER_RETRY = timedelta(hours=24)
@@ -37,7 +42,8 @@ def ad_assets(attempt: Attempt) -> Outcome:
     """Every image and video that a creative shows, as bytes in the media store.
 
     Source: Meta's image and video libraries and its CDN. What is stored is not fetched again. A
-    video whose source Meta withholds is recorded as `poster_only`, with its poster.
+    video whose source Meta withholds, even from its page, is recorded as `poster_only`, with its
+    poster.
     Check: every image and video is stored, but for one in twenty.
     """
     creatives = read_creatives(attempt)
@@ -114,7 +120,12 @@ class _MediaLibrary:
         client = self._attempt.installation.graph_client(self._attempt.brand)
         found: dict[ItemKey, str | PipelineError] = {}
         for account_id, of_account in self._by_account("video", video_ids).items():
-            answers = meta.fetch_video_addresses(client, account_id, of_account)
+            answers = meta.fetch_video_addresses(
+                client,
+                account_id,
+                of_account,
+                find_page_ids=partial(self._find_page_ids, client, account_id),
+            )
             for video_id in of_account:
                 key = ("video", video_id)
                 answer = answers.get(video_id)
@@ -126,6 +137,25 @@ class _MediaLibrary:
                     self.withheld[key] = problem
                     found[key] = AccessError(problem)
         return found
+
+    def _find_page_ids(
+        self, client: GraphClient, account_id: str, video_ids: Collection[str]
+    ) -> dict[str, str]:
+        """The page of each video: of a post that shows it, else of the first creative's."""
+        from pipeline_assets.sources import meta  # noqa: PLC0415
+
+        found: dict[str, str] = {}
+        without_post: dict[str, str] = {}
+        for video_id in video_ids:
+            creative_ids = self._wanted["video", video_id]
+            stories = (self._creatives[each]["object_story_id"] for each in creative_ids)
+            if page_id := next(filter(None, map(meta.page_of_story, stories)), None):
+                found[video_id] = page_id
+            else:
+                without_post[video_id] = creative_ids[0]
+        asked = sorted(set(without_post.values()))
+        pages = meta.fetch_page_ids(client, account_id, asked) if asked else {}
+        return found | {v: pages[c] for v, c in without_post.items() if c in pages}
 
     def _by_account(self, media_type: str, ids: Iterable[str]) -> dict[str, list[str]]:
         first_creatives = {i: self._creatives[self._wanted[media_type, i][0]] for i in ids}

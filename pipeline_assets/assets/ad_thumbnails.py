@@ -25,6 +25,7 @@ def ad_thumbnails(attempt: Attempt) -> Outcome:
 
     Source: Meta's CDN; its addresses expire within days, so the bytes are kept. A picture whose
     address names the same file as before is not fetched again.
+
     Check: every creative has its thumbnail, but for one in twenty.
     """
     from pipeline_assets.sources.signed_urls import url_source_key  # noqa: PLC0415

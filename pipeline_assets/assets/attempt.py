@@ -4,6 +4,7 @@ An asset's own function is given an `Attempt` and returns an `Outcome`; it knows
 Everything that Dagster should know of a dataset comes from the catalogue and its schema.
 """
 
+import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -229,7 +230,11 @@ def metadata_of_error(error: Exception, *, prefix: str = "") -> dict[str, Any]:
 
 def _description(dataset: Dataset, compute: Callable[[Attempt], Outcome]) -> str:
     readers = ", ".join(reader.value for reader in dataset.readers)
-    return f"{compute.__doc__ or dataset.title}\n\nRead by: {readers}."
+    return (
+        f"{inspect.getdoc(compute) or dataset.title}\n\n"
+        f"Read by: {readers}. Dagster's freshness here means any brand; "
+        "`pipeline-assets status` tells each brand's."
+    )
 
 
 def _check_spec(key: str, check: str, compute: Callable[[Attempt], Outcome]) -> dg.AssetCheckSpec:
@@ -238,7 +243,7 @@ def _check_spec(key: str, check: str, compute: Callable[[Attempt], Outcome]) -> 
         # Partitioned checks are a preview of Dagster; the contract test of the log covers them.
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         return dg.AssetCheckSpec(
-            check, asset=key, description=compute.__doc__, partitions_def=brand_partitions
+            check, asset=key, description=inspect.getdoc(compute), partitions_def=brand_partitions
         )
 
 
@@ -256,8 +261,6 @@ def _definition_metadata(schema: TableSchema) -> dict[str, Any]:
         "dagster/column_schema": _column_schema(schema),
         "dagster/table_name": schema.name,
         "key_columns": ", ".join(schema.key),
-        "freshness": "Dagster's freshness policy holds when any brand is fresh; "
-        "`pipeline-assets status` tells each brand.",
     }
 
 

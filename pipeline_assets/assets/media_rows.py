@@ -31,6 +31,7 @@ def read_creatives(attempt: Attempt) -> dict[str, Row]:
             "video_ids",
             "image_url",
             "thumbnail_url",
+            "object_story_id",
         ],
     )
     creatives: dict[str, Row] = {}

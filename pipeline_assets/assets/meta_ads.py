@@ -43,6 +43,7 @@ def meta_ads_performance(attempt: Attempt) -> Outcome:
     Source: Meta Marketing API, insights at ad level, one row per ad and day of the ad account's
     time zone. Each sync reads the last 28 days again, because Meta changes them for so long;
     younger rows are marked provisional.
+
     Check: the ads' spend adds up to the account's own total (within 1 %).
     """
     from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
@@ -156,6 +157,7 @@ def meta_ad_creatives(attempt: Attempt) -> Outcome:
 
     Source: Meta Marketing API, the account's ads (archived and deleted ones too) and their
     creatives. A creative is read again only when its ad has changed.
+
     Check: at most one ad in twenty lacks a readable creative.
     """
     from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415

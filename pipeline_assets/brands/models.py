@@ -43,7 +43,8 @@ def _refuse(allowed: str) -> PydanticCustomError:
 def _check_slug(value: str) -> str:
     if not _SLUG.fullmatch(value):
         raise _refuse(
-            "1 to 63 of a-z, 0-9, - and _, the first one a letter or digit, such as acme-shoes"
+            "1 to 63 characters of a-z, 0-9, - and _, the first one a letter or digit, "
+            "such as acme-shoes"
         )
     return value
 
@@ -84,6 +85,8 @@ def _check_ad_account(value: str) -> str:
 
 
 def _check_ad_accounts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise _refuse("a list of at least one ad account")
     doubled = {account for account in value if value.count(account) > 1}
     if doubled:
         raise _refuse(f"each ad account once ({', '.join(sorted(doubled))} comes twice)")
@@ -136,9 +139,7 @@ class MetaSource(StrictModel):
     `graph_url` overrides the installation's Graph address for this brand.
     """
 
-    ad_accounts: Annotated[
-        tuple[AdAccount, ...], Field(min_length=1), AfterValidator(_check_ad_accounts)
-    ]
+    ad_accounts: Annotated[tuple[AdAccount, ...], AfterValidator(_check_ad_accounts)]
     token: SecretRef
     app_id: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
     app_secret: SecretRef | None = None

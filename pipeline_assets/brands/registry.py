@@ -156,7 +156,9 @@ def _first_line(error: Exception) -> str:
         return f"{error.problem} in line {error.problem_mark.line + 1}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    return str(error).partition("\n")[0]
 
 
 def _parse_entry(path: Path, number: int, entry: object) -> Brand:
@@ -219,7 +221,7 @@ def _check_organization(connection: Connection, brand: Brand) -> None:
     if not connection.execute(known).first():
         raise InvalidConfigError(
             f"Brand {brand.id}: there is no organization {brand.organization_id!r}.",
-            advice="Add the organization first, or correct organization_id.",
+            advice="Add it with `pipeline-assets organizations add`, or correct organization_id.",
         )
 
 

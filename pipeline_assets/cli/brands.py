@@ -161,10 +161,9 @@ def test(context: click.Context, *, brand_id: str, as_json: bool) -> None:
         print_json(findings)
     else:
         for finding in findings:
-            advice = f" {finding.advice}" if finding.advice and not finding.ok else ""
-            click.echo(
-                f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.message}{advice}"
-            )
+            click.echo(f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.message}")
+            if finding.advice and not finding.ok:
+                click.echo(f"    What to do: {finding.advice}")
     context.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -174,7 +173,7 @@ def _tell_dagster(installation: Installation) -> None:
 
     brand_ids = [brand.id for brand in registry.list_brands(installation.engine)]
     try:
-        with open_dagster() as instance:
+        with open_dagster(installation.settings) as instance:
             sync_partitions(instance, brand_ids)
     except PipelineError as error:
         click.echo(f"Note: {error} The sensor sync_brands will make up for it.", err=True)

@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import requests
 
 from pipeline_assets.errors import PipelineError
@@ -26,7 +28,8 @@ _LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } 
 class DagsterDevelopment:
     """`dagster dev` for a folder's workspace.yaml while the `with` block lasts.
 
-    Its output goes to a file in DAGSTER_HOME (`home`).
+    Its output goes to a file in DAGSTER_HOME (`home`). `port` and `url` hold once it has started:
+    whoever takes the preferred port first, keeps it.
     """
 
     def __init__(
@@ -34,27 +37,21 @@ class DagsterDevelopment:
     ) -> None:
         self._folder = folder or Path.cwd()
         self.port = free_port(preferred_port)
-        self.url = f"http://{HOST}:{self.port}"
         self.log_file = home / "dagster-dev.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def url(self) -> str:
+        """The address of its web UI and GraphQL."""
+        return f"http://{HOST}:{self.port}"
+
     def __enter__(self) -> Self:
-        command = [
-            *(sys.executable, "-m", "dagster", "dev"),
-            *("--workspace", "workspace.yaml", "--host", HOST, "--port", str(self.port)),
-        ]
-        with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own fixed command
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self._folder,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in good order
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
         try:
-            self._wait_until_loaded()
+            self._start()
+            while not self._is_loaded():
+                self.stop()
+                self.port = free_port(0)
+                self._start()
         except BaseException:
             self.stop()
             raise
@@ -69,15 +66,23 @@ class DagsterDevelopment:
         self.stop()
 
     def stop(self) -> None:
-        """Ask it to end, as Ctrl-C does; end it by force only when it does not."""
-        if self._process is None or self._process.poll() is not None:
+        """Ask it to end, as Ctrl-C does; end by force what does not. Afterwards nothing runs.
+
+        Dagster's own end comes before that of its code server and of runs in progress.
+        """
+        if self._process is None:
             return
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(_STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        while left := self._processes():
+            if time.monotonic() > deadline:
+                for process in left:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+            self._process.poll()
+            time.sleep(0.1)
+        self._process.wait()
 
     def raise_if_ended(self) -> None:
         """Notice that Dagster has ended by itself.
@@ -93,14 +98,38 @@ class DagsterDevelopment:
                 advice=f"All of its output is in {self.log_file}.",
             )
 
-    def _wait_until_loaded(self) -> None:
+    def _start(self) -> None:
+        command = [
+            *(sys.executable, "-m", "dagster", "dev"),
+            *("--workspace", "workspace.yaml", "--host", HOST, "--port", str(self.port)),
+        ]
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own fixed command
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self._folder,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in good order
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def _is_loaded(self) -> bool:
+        """Wait until it has loaded our code; False: another program took its port meanwhile.
+
+        Raises:
+            PipelineError: it ended, or did not load in time.
+        """
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             self.raise_if_ended()
             try:
                 answer = requests.post(f"{self.url}/graphql", json={"query": _LOADED}, timeout=5)
+                # The port was free when it was chosen, seconds ago: this may be another Dagster.
+                if not self._is_listening():
+                    return False
                 if answer.json()["data"]["repositoriesOrError"].get("nodes"):
-                    return
+                    return True
             except (requests.RequestException, ValueError, KeyError, TypeError):
                 pass  # not up yet
             time.sleep(0.3)
@@ -108,6 +137,26 @@ class DagsterDevelopment:
             f"Dagster did not start within {_START_TIMEOUT_SECONDS} s.",
             advice=f"Its output is in {self.log_file}.",
         )
+
+    def _is_listening(self) -> bool:
+        """Whether one of its processes listens on the port."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                for each in process.net_connections(kind="tcp"):
+                    if each.status == psutil.CONN_LISTEN and each.laddr.port == self.port:
+                        return True
+        return False
+
+    def _processes(self) -> list[psutil.Process]:
+        """All living processes of its session, which it began for itself."""
+        assert self._process is not None
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, OSError):  # ended meanwhile, or somebody else's
+                is_ours = os.getsid(process.pid) == self._process.pid
+                if is_ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
 
 def free_port(preferred: int) -> int:

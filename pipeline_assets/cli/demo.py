@@ -94,7 +94,7 @@ def _register_brands(installation: Installation, simulator: SimulatorServer) -> 
     registry.apply_brands(
         installation.engine, [parse_brand(brand) for brand in brands], now=utcnow()
     )
-    with open_dagster() as instance:
+    with open_dagster(installation.settings) as instance:
         sync_partitions(instance, [b.id for b in registry.list_brands(installation.engine)])
 
 
@@ -128,10 +128,13 @@ def _launch(dagster: DagsterDevelopment) -> dict[str, str]:
 
 def _watch(current: _Demo) -> list[DatasetState]:
     """Show the runs' progress until all have ended; returns the demo brands' final states."""
-    engine = current.installation.engine
+    installation, engine = current.installation, current.installation.engine
     deadline = time.monotonic() + _SYNC_TIMEOUT_SECONDS
     console = progress_console()
-    with open_dagster() as instance, Live(console=console, transient=True) as live:
+    with (
+        open_dagster(installation.settings) as instance,
+        Live(console=console, transient=True) as live,
+    ):
         while True:
             project(instance, engine)
             states = read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))

@@ -1,15 +1,22 @@
 """What commands share: the installation of this folder, and Dagster's instance."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline_assets.errors import DatabaseUnavailableError
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from pipeline_assets.errors import DatabaseUnavailableError, InvalidConfigError
 from pipeline_assets.redaction import redact
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dagster as dg
+
+INSTANCE_FILE = "dagster.yaml"
 
 
 def open_installation() -> Installation:
@@ -19,25 +26,43 @@ def open_installation() -> Installation:
         InvalidConfigError: a setting is wrong, or the set-up has not been done.
     """
     settings = Settings.load()
-    _ = settings.dagster_home  # says what to do when it is missing
+    if not (settings.dagster_home / INSTANCE_FILE).is_file():
+        raise InvalidConfigError(
+            f"DAGSTER_HOME is {settings.dagster_home}, where no set-up has been done yet.",
+            advice="Run `pipeline-assets setup` in the project's folder.",
+        )
     return Installation(settings)
 
 
-def open_dagster() -> "dg.DagsterInstance":
-    """Dagster's instance of DAGSTER_HOME.
+@contextmanager
+def open_dagster(settings: Settings) -> "Iterator[dg.DagsterInstance]":
+    """Dagster's instance of DAGSTER_HOME, while the `with` block lasts.
 
     Raises:
-        DatabaseUnavailableError: its storage cannot be opened.
+        DatabaseUnavailableError: its storage cannot be opened, or fails later on.
     """
     import dagster as dg  # noqa: PLC0415 - a second that commands without Dagster need not wait
 
     try:
-        return dg.DagsterInstance.get()
+        instance = dg.DagsterInstance.get()
     except Exception as error:  # noqa: BLE001 - a storage's driver may raise anything
-        first_line = str(error).strip().split("\n")[0]
-        raise DatabaseUnavailableError(
-            redact(
-                f"Dagster's instance in {os.environ['DAGSTER_HOME']} cannot be opened: {first_line}"
-            ),
-            advice="Run `pipeline-assets setup`; it says what is wrong with the database.",
-        ) from None
+        raise _unavailable(settings.dagster_home, error) from None
+    with instance:
+        try:
+            yield instance
+        except DatabaseError as error:
+            # Its subclasses but one tell of wrong statements, not of the database's state; our own
+            # engine's errors have become PipelineErrors already.
+            if type(error) not in {DatabaseError, OperationalError}:
+                raise
+            raise _unavailable(settings.dagster_home, error.orig or error) from None
+
+
+def _unavailable(home: "Path", error: BaseException) -> DatabaseUnavailableError:
+    first_line = str(error).strip().partition("\n")[0]
+    return DatabaseUnavailableError(
+        redact(
+            f"Dagster's storage ({home / INSTANCE_FILE} says where) cannot be used: {first_line}"
+        ),
+        advice="Check that nothing keeps it locked, then run `pipeline-assets setup`.",
+    )

@@ -5,9 +5,10 @@ line itself is wrong. With `--json`, standard output holds JSON and nothing else
 """
 
 import importlib
-import os
+import io
 import sys
 import traceback
+from collections.abc import Sequence
 
 import click
 
@@ -49,12 +50,20 @@ def root() -> None:
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
-    sys.exit(_exit_code())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 gets ? for its marks
+    sys.exit(run())
 
 
-def _exit_code() -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, the process's own if None; returns its exit code.
+
+    Raises:
+        SystemExit: the reader of our output has gone (`… | head`); click and Rich see to it that
+            nothing more is said.
+    """
     try:
-        code = root.main(standalone_mode=False)
+        code = root.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
@@ -64,10 +73,6 @@ def _exit_code() -> int:
         advice = f"\n{error.advice}" if error.advice else ""
         click.echo(redact(f"Error: {error}{advice}"), err=True)
         return 1
-    except BrokenPipeError:
-        # The reader of our output has gone (`… | head`): nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - the edge: a bug is shown as one, without secrets
         click.echo(redact(traceback.format_exc()), err=True)
         click.echo(redact(f"Error: a bug in pipeline-assets: {error}"), err=True)

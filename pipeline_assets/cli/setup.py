@@ -1,6 +1,7 @@
 """`pipeline-assets setup`: everything that a fresh folder needs; harmless to run again."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,15 +9,16 @@ import click
 import yaml
 
 from pipeline_assets.brands.registry import list_brands
-from pipeline_assets.cli.installation import open_dagster
+from pipeline_assets.cli.installation import INSTANCE_FILE, open_dagster
 from pipeline_assets.cli.output import json_option, print_json
 from pipeline_assets.control.brand_partitions import sync_partitions
-from pipeline_assets.errors import InvalidConfigError, StorageFullError
+from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.settings import ENV_FILE, Settings, load_env_file
 
 HOME_FOLDER = ".dagster"
-INSTANCE_FILE = "dagster.yaml"
+
+_HEADER = f"# Written by `pipeline-assets setup` from {INSTANCE_FILE}: edit that one.\n"
 
 _POSTGRES_STORAGE: Mapping[str, object] = {
     # By reference: the file on disk holds no password, and both storages always agree.
@@ -56,23 +58,28 @@ def prepare() -> Installation:
             f"There is no {INSTANCE_FILE} in {Path.cwd()}.",
             advice="Run the set-up in the project's own folder.",
         )
-    _write_env_file()
-    settings = Settings.load()
     try:
-        settings.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_instance_file(template, settings)
+        settings = _write_files(template)
     except OSError as error:
-        raise StorageFullError(
-            f"{settings.dagster_home} cannot be written: {error.strerror}.",
-            advice="Free some room or choose another DAGSTER_HOME.",
+        raise InvalidConfigError(
+            f"{error.filename or Path.cwd()} cannot be written: {error.strerror}.",
+            advice="Make it writable, free some room, or choose another DAGSTER_HOME.",
         ) from None
     engine = build_engine(settings.resolved_database_url())
     upgrade(engine)
     engine.dispose()
     installation = Installation(settings)
-    with open_dagster() as instance:
+    with open_dagster(settings) as instance:
         sync_partitions(instance, [brand.id for brand in list_brands(installation.engine)])
     return installation
+
+
+def _write_files(template: Path) -> Settings:
+    _write_env_file()
+    settings = Settings.load()
+    settings.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write_instance_file(template, settings)
+    return settings
 
 
 def _write_env_file() -> None:
@@ -80,18 +87,26 @@ def _write_env_file() -> None:
     load_env_file()
     if "DAGSTER_HOME" in os.environ:
         return
-    home = Path(HOME_FOLDER).resolve()
-    with Path(ENV_FILE).open("a") as file:
-        file.write(f"DAGSTER_HOME={home}\n")
-    os.environ["DAGSTER_HOME"] = str(home)
+    home = str(Path(HOME_FOLDER).resolve())
+    file = Path(ENV_FILE)
+    before = file.read_text() if file.exists() else ""
+    opening = "\n" if before and not before.endswith("\n") else ""
+    quoted = home if shlex.quote(home) == home else "'" + home.replace("'", r"\'") + "'"
+    with file.open("a") as env:
+        env.write(f"{opening}DAGSTER_HOME={quoted}\n")
+    os.environ["DAGSTER_HOME"] = home
 
 
 def _write_instance_file(template: Path, settings: Settings) -> None:
-    text = f"# Written by `pipeline-assets setup` from {template}: edit that one.\n"
-    text += template.read_text()
+    target = settings.dagster_home / INSTANCE_FILE
+    if target.exists() and not target.read_text().startswith((_HEADER, template.read_text())):
+        raise InvalidConfigError(
+            f"{target} is another project's: the set-up would overwrite it.",
+            advice="Choose another DAGSTER_HOME for this project, or move that file away.",
+        )
+    text = _HEADER + template.read_text()
     if _is_postgres(settings):
         text += "\n" + yaml.safe_dump(_POSTGRES_STORAGE)
-    target = settings.dagster_home / INSTANCE_FILE
     partial = target.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(target)  # readers never see half a file

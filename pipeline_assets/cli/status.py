@@ -36,7 +36,7 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
     installation = open_installation()
     for brand_id in brand_ids:
         get_brand(installation.engine, brand_id)  # an unknown one gets its clear error
-    with open_dagster() as instance:
+    with open_dagster(installation.settings) as instance:
         project(instance, installation.engine)
     states = read_states(installation.engine, now=utcnow(), brand_ids=set(brand_ids) or None)
     if as_json:
@@ -52,7 +52,7 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
 def rebuild(*, as_json: bool) -> None:
     """Throw attempts and status away and read them again from Dagster's event log."""
     installation = open_installation()
-    with open_dagster() as instance:
+    with open_dagster(installation.settings) as instance:
         applied = rebuild_projection(instance, installation.engine)
     if as_json:
         print_json({"runs": applied})
@@ -65,11 +65,13 @@ def print_matrix(states: Sequence[DatasetState]) -> None:
     cells = {(state.brand_id, state.dataset): state for state in states}
     datasets = list(dict.fromkeys(state.dataset for state in states))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("brand")
+    table.add_column("brand", overflow="fold")
     for dataset in datasets:
-        table.add_column(DATASETS[dataset].title)
+        table.add_column(DATASETS[dataset].title, overflow="fold")
     for brand_id in dict.fromkeys(state.brand_id for state in states):
-        table.add_row(brand_id, *(_cell(cells[brand_id, dataset]) for dataset in datasets))
+        of_brand = [cells[brand_id, dataset] for dataset in datasets]
+        paused = "\n[dim]paused[/]" if of_brand[0].is_paused else ""
+        table.add_row(f"{brand_id}{paused}", *map(_cell, of_brand))
     output = console()
     output.print(table)
     for line in _problems(states):

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from pipeline_assets.simulator.answers import GraphError
-from pipeline_assets.simulator.world import AppSpec, TokenSpec, World
+from pipeline_assets.simulator.world import PAGES_SCOPE, AppSpec, TokenSpec, World
 
 CURRENT_VERSION = 26
 _VERSION_ENDS = {
@@ -57,7 +57,7 @@ def check_token(
     """
     if not token:
         raise GraphError(104, "An access token is required to request this resource.")
-    spec = world.tokens.get(token)
+    spec = world.find_token(token)
     if spec is None:
         raise GraphError(190, "Invalid OAuth access token - Cannot parse access token")
     if error := token_error(spec, now=now):
@@ -115,6 +115,30 @@ def check_grant(spec: TokenSpec, account_id: str) -> None:
         )
 
 
+def check_page_grant(spec: TokenSpec, account_id: str) -> None:
+    """Refuse who may not read what belongs to the account's page.
+
+    Raises:
+        GraphError: 283 without the scope, 10 without the page.
+    """
+    if PAGES_SCOPE not in spec.scopes:
+        raise GraphError(
+            283, f"(#283) Requires {PAGES_SCOPE} permission to manage the object", status=403
+        )
+    if not spec.reads_page(account_id):
+        raise page_refused()
+
+
+def page_refused() -> GraphError:
+    """10: the object is a page's, and the token neither the page's nor good enough for it."""
+    return GraphError(
+        10,
+        f"(#10) This endpoint requires the '{PAGES_SCOPE}' permission or the 'Page Public "
+        "Content Access' feature.",
+        status=403,
+    )
+
+
 def debug_token(world: World, caller: str | None, token: str, *, now: datetime) -> dict[str, Any]:
     """What `/debug_token` says of a token; asked with the app's own token or with a good one.
 
@@ -123,11 +147,11 @@ def debug_token(world: World, caller: str | None, token: str, *, now: datetime) 
     """
     if caller != f"{world.app.id}|{world.app.secret}":
         check_token(world, caller, {}, now=now)
-    spec = world.tokens.get(token)
+    spec = world.find_token(token)
     error = token_error(spec, now=now) if spec else GraphError(190, "Invalid OAuth access token.")
     data: dict[str, Any] = {
         "app_id": world.app.id,
-        "type": "SYSTEM_USER",
+        "type": "PAGE" if spec and spec.is_page else "SYSTEM_USER",
         "application": world.app.name,
         "data_access_expires_at": 0,
         "is_valid": error is None,

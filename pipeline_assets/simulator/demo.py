@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
-from pipeline_assets.simulator.world import AccountSpec, AdKind, TokenSpec, World
+from pipeline_assets.simulator.world import PAGES_SCOPE, AccountSpec, AdKind, TokenSpec, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,6 @@ _ACCOUNTS = (
         kinds=_ALL_KINDS,
         theme="coffee",
         landing_host="coffee.acme.example",
-        sourceless_video_count=0,
     ),
     AccountSpec(
         id="act_2001",
@@ -119,6 +118,8 @@ _ACCOUNTS = (
     ),
 )
 
+_READS_PAGES_OF = {"acme": ("act_1001",)}
+"""Whose videos and boosted posts can be read; of act_1002 a video stays a poster."""
 _EXPIRED = "initech"
 _EXPIRED_AT = datetime(2026, 8, 18, 12, tzinfo=UTC)
 
@@ -130,6 +131,8 @@ def build_demo_world(today: date) -> World:
             brand.token,
             accounts=brand.ad_accounts,
             expires_at=_EXPIRED_AT if brand.slug == _EXPIRED else None,
+            scopes=("ads_read", PAGES_SCOPE) if brand.slug in _READS_PAGES_OF else ("ads_read",),
+            pages=_READS_PAGES_OF.get(brand.slug),
         )
         for brand in DEMO_BRANDS
     ]

@@ -26,6 +26,7 @@ NODE_ENDPOINTS = {
     ObjectKind.AD: Endpoint.AD,
     ObjectKind.CREATIVE: Endpoint.CREATIVE,
     ObjectKind.VIDEO: Endpoint.VIDEO,
+    ObjectKind.PAGE: Endpoint.PAGE,
 }
 """The nodes that can be read by their id."""
 
@@ -60,7 +61,9 @@ class Edges:
             ):
                 raise GraphError(100, "Invalid parameter", subcode=2446211)
 
-        return nodes.View(request.base_url, self._now(), self._cdn, check_story)
+        return nodes.View(
+            request.base_url, self._now(), self._cdn, check_story, caller=request.caller
+        )
 
     def account(self, account: Account, request: Request) -> Any:
         """One account."""
@@ -68,7 +71,7 @@ class Edges:
         return project(asked, nodes.account_node(account, self._view(request)), "AdAccount")
 
     def node(self, account: Account, kind: ObjectKind, index: int, request: Request) -> Any:
-        """One campaign, ad set, ad, creative or video."""
+        """One campaign, ad set, ad, creative, video or page."""
         view = self._view(request, NODE_ENDPOINTS[kind])
         asked = nodes.read_selection(request.params)
         match kind:
@@ -82,8 +85,15 @@ class Edges:
                 sized = view.with_thumbnail(request.params)
                 node = nodes.creative_node(account.creative(index), sized)
                 return project(asked, node, "AdCreative")
+            case ObjectKind.PAGE:
+                return project(asked, nodes.page_node(account, view), "Page")
             case _:
                 return project(asked, nodes.video_node(account, index, view), "AdVideo")
+
+    def post(self, account: Account, index: int, request: Request) -> Any:
+        """The post behind one creative."""
+        asked = nodes.read_selection(request.params)
+        return project(asked, nodes.post_node(account.creative(index)), "Post")
 
     def campaigns(self, account: Account, request: Request) -> Any:
         """An account's campaigns."""

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_assets.simulator.faults import Fault
+from pipeline_assets.simulator.world import TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A call; `params` from query and form, `path` without them, `base_url` without a path."""
+    """A call; `params` from query and form, `path` without them, `base_url` without a path.
+
+    `caller` is whose token it is, once that is known to be good.
+    """
 
     method: str
     path: str
@@ -17,6 +21,7 @@ class Request:
     base_url: str
     header_token: str | None = None
     in_batch: bool = False
+    caller: TokenSpec | None = None
 
     @property
     def token(self) -> str | None:

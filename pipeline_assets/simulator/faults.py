@@ -36,6 +36,7 @@ class Endpoint(StrEnum):
     CAMPAIGN = "campaign"
     CREATIVE = "creative"
     VIDEO = "video"
+    PAGE = "page"
     POST = "post"
     BATCH = "batch"
     OTHER = "other"
@@ -74,6 +75,7 @@ class FaultKind(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105  the name of a fault
     FORBIDDEN = "forbidden"
     MISSING_PERMISSION = "missing_permission"
+    MISSING_PAGE_PERMISSION = "missing_page_permission"
     OBJECT_MISSING = "object_missing"
     ACCOUNT_TROUBLE = "account_trouble"
     UNKNOWN_ERROR = "unknown_error"
@@ -168,6 +170,7 @@ class Fault:
 
 
 _WHERE: dict[FaultKind, Collection[Endpoint]] = {
+    FaultKind.MISSING_PAGE_PERMISSION: {Endpoint.PAGE, Endpoint.POST, Endpoint.VIDEO},
     FaultKind.APP_INSIGHTS_LIMIT: _INSIGHTS,
     FaultKind.INSIGHTS_LIMIT: _INSIGHTS,
     FaultKind.MANAGEMENT_LIMIT: _GRAPH - _INSIGHTS,
@@ -250,6 +253,9 @@ _ERRORS: dict[FaultKind, Callable[[Fault], GraphError]] = {
     ),
     FaultKind.MISSING_PERMISSION: _error(
         10, "(#10) Application does not have permission for this action", status=403
+    ),
+    FaultKind.MISSING_PAGE_PERMISSION: _error(
+        283, "(#283) Requires pages_read_engagement permission to manage the object", status=403
     ),
     FaultKind.OBJECT_MISSING: lambda _: GraphError.missing_object("0"),
     FaultKind.ACCOUNT_TROUBLE: _error(3910001, "(#3910001) The ad account has a problem"),

@@ -87,6 +87,8 @@ def cut(value: Any, asked: Selection) -> Any:
     if not asked.fields:
         return value
     if isinstance(value, Mapping):
+        if "data" in value and "data" not in asked.fields:  # an edge: its objects are meant
+            return {**value, "data": cut(value["data"], asked)}
         return {name: cut(value[name], sub) for name, sub in asked.fields.items() if name in value}
     if isinstance(value, list):
         return [cut(item, asked) for item in value]

@@ -31,7 +31,7 @@ from pipeline_assets.simulator.faults import (
 from pipeline_assets.simulator.fields import parse_fields, project
 from pipeline_assets.simulator.reporting import Reporting
 from pipeline_assets.simulator.reports import Reports
-from pipeline_assets.simulator.world import Account, ObjectKind, World
+from pipeline_assets.simulator.world import Account, ObjectKind, TokenSpec, World
 
 MAX_BATCH = 50
 
@@ -111,8 +111,8 @@ class Graph:
             raise GraphError.bad_parameter("The parameter ids is no longer supported")
         if route.endpoint is not Endpoint.DEBUG_TOKEN and route.endpoint is not Endpoint.BATCH:
             spec = access.check_token(self._world, request.token, request.params, now=now)
-            if route.account:
-                access.check_grant(spec, route.account.id)
+            _check_grant(spec, route)
+            request = replace(request, caller=spec)
         if fault := self._faults.take(ERROR_FAULTS, route.account_id, route.endpoint):
             raise graph_error(fault)
         return route.answer(request)
@@ -151,7 +151,7 @@ class Graph:
         return [("facebook-api-version", version), *(usage or usual).headers(number)]
 
     def _first_account(self, token: str | None) -> str | None:
-        spec = self._world.tokens.get(token or "")
+        spec = self._world.find_token(token or "")
         return next((each for each in self._world.accounts if spec and spec.sees(each)), None)
 
     # Routes
@@ -180,9 +180,8 @@ class Graph:
         return _Route(endpoint, account, lambda request: answer(account, request))
 
     def _object_route(self, object_id: str, edge: str) -> _Route:
-        # A post is read with its page's token, which nobody has here.
         if re.fullmatch(r"\d+_\d+", object_id):
-            return _Route(Endpoint.POST, None, _refuse_post)
+            return self._post_route(object_id)
         found = self._world.find(object_id)
         if found is None:
             return _missing(object_id)
@@ -206,6 +205,16 @@ class Graph:
                 return _missing(object_id)
         return _Route(endpoint, account, answer)
 
+    def _post_route(self, story_id: str) -> _Route:
+        page_id, _, post_id = story_id.partition("_")
+        page, post = self._world.find(page_id), self._world.find(post_id)
+        if page is None or page[1] is not ObjectKind.PAGE:
+            return _Route(Endpoint.POST, None, _refuse_post)
+        account = page[0]
+        if post is None or post[:2] != (account, ObjectKind.POST):
+            return replace(_missing(story_id), endpoint=Endpoint.POST, account=account)
+        return _Route(Endpoint.POST, account, partial(self._edges.post, account, post[2]))
+
     def _run_route(self, account: Account, run_id: str, edge: str) -> _Route:
         run = self._reports.find(run_id)
         if run is None or edge not in {"", "insights"}:
@@ -222,8 +231,9 @@ class Graph:
         return project(parse_fields(request.params.get("fields") or "id,name"), me, "User")
 
     def _my_accounts(self, request: Request) -> Any:
-        spec = self._world.tokens[request.token or ""]
-        seen = [account for account in self._world.accounts.values() if spec.sees(account.id)]
+        spec = request.caller
+        accounts = self._world.accounts.values()
+        seen = [account for account in accounts if spec and spec.sees(account.id)]
         return self._edges.accounts(seen, request)
 
     def _debug_token(self, request: Request) -> Any:
@@ -313,9 +323,21 @@ def _missing(object_id: str) -> _Route:
 
 
 def _refuse_post(_: Request) -> Any:
-    raise GraphError(
-        10,
-        "(#10) This endpoint requires the 'pages_read_engagement' permission or the 'Page Public "
-        "Content Access' feature.",
-        status=403,
-    )
+    raise access.page_refused()
+
+
+def _check_grant(spec: TokenSpec, route: _Route) -> None:
+    """Refuse a token that was not given what it asks for: the ad account, its page, or as a page.
+
+    A post is read with its page's token, a video with either.
+    """
+    if route.account is None:
+        return
+    if route.endpoint is Endpoint.POST and not spec.is_page:
+        raise access.page_refused()
+    if route.endpoint in {Endpoint.PAGE, Endpoint.POST} or (
+        spec.is_page and route.endpoint is Endpoint.VIDEO
+    ):
+        access.check_page_grant(spec, route.account.id)
+    else:
+        access.check_grant(spec, route.account.id)

@@ -1,4 +1,4 @@
-"""Nodes of the Graph with all their fields: accounts, campaigns, ad sets, ads, creatives, media.
+"""Nodes of the Graph with all their fields: what an ad account holds, its media and its page.
 
 A node is a mapping of every field it has; `fields.project` cuts it down to what was asked. None is
 a field without a value. Source: Meta Marketing API v26.0, references of the node types.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from pipeline_assets.simulator import cdn
 from pipeline_assets.simulator.ad_copy import Product
@@ -20,6 +21,7 @@ from pipeline_assets.simulator.world import (
     AdKind,
     Creative,
     ObjectKind,
+    TokenSpec,
 )
 
 Node = Mapping[str, Any]
@@ -32,7 +34,7 @@ _URL_TAGS = "utm_source=facebook&utm_campaign={{campaign.name}}&utm_content={{ad
 
 @dataclass(frozen=True)
 class View:
-    """Who is looking: when, from which address, with which thumbnails.
+    """Who is looking: when, from which address, with which thumbnails, with whose token.
 
     `check_story` is called before a creative's object_story_spec is shown and may refuse it.
     """
@@ -42,6 +44,7 @@ class View:
     cdn: cdn.Cdn
     check_story: Callable[[Creative], None]
     thumbnail: tuple[int, int] = DEFAULT_THUMBNAIL
+    caller: TokenSpec | None = None
 
     def with_thumbnail(self, sizes: Mapping[str, str]) -> "View":
         """The same with the thumbnail size of these parameters or modifiers."""
@@ -203,7 +206,7 @@ def creative_node(creative: Creative, view: View) -> Node:
         "thumbnail_url": view.image(account, image, view.thumbnail),
         "thumbnail_id": None,
         "object_story_id": _story_id(creative) if is_post else None,
-        "effective_object_story_id": None if is_dynamic else _story_id(creative),
+        "effective_object_story_id": _story_id(creative) if creative.has_post else None,
         "instagram_permalink_url": f"https://www.instagram.com/p/S{creative.id[-9:]}/",
         "instagram_user_id": f"17841{account.number:0>12}",
         "object_story_spec": lambda asked: _show_story(creative, view, asked),
@@ -361,10 +364,14 @@ def image_node(account: Account, index: int, view: View) -> Node:
 
 
 def video_node(account: Account, index: int, view: View) -> Node:
-    """A video (docs: video); `source` is missing, without an error, where rights are missing."""
+    """A video (docs: video); `source` is missing, without an error, where rights are missing.
+
+    Who calls with the page's token has them all.
+    """
     poster = index * IMAGES_PER_CREATIVE
     width, height = cdn.image_size(poster)
-    has_source = index not in account.sourceless_videos
+    calls_as_page = view.caller is not None and view.caller.is_page
+    has_source = calls_as_page or index not in account.sourceless_videos
     return {
         "id": account.object_id(ObjectKind.VIDEO, index),
         "title": _headline(account.creative(index), 0),
@@ -390,6 +397,41 @@ def video_node(account: Account, index: int, view: View) -> Node:
                 }
             ]
         },
+    }
+
+
+def page_node(account: Account, view: View) -> Node:
+    """The account's page (docs: page), with the token for whoever asks."""
+    assert view.caller is not None  # the graph lets nobody come here without
+    name = account.spec.name.split()[0]
+    return {
+        "id": account.object_id(ObjectKind.PAGE, 0),
+        "name": name,
+        "category": "Shopping & retail",
+        "link": f"https://www.facebook.com/{name}",
+        "access_token": view.caller.of_page(account.id).value,
+    }
+
+
+def post_node(creative: Creative) -> Node:
+    """A post of the page (docs: page-post); a video's attachment leads to itself."""
+    account, product = creative.account, creative.products[0]
+    link, id_ = _link(account, product), _story_id(creative)
+    permalink = f"https://www.facebook.com/{id_.replace('_', '/posts/')}"
+    is_video = creative.kind is AdKind.VIDEO
+    attachment = {
+        "title": _headline(creative, 0),
+        "type": "video_inline" if is_video else "share",
+        "unshimmed_url": permalink if is_video else link,
+        "url": permalink if is_video else f"https://l.facebook.com/l.php?u={quote(link, '')}&h=AT0",
+    }
+    return {
+        "id": id_,
+        "message": _body(creative, 0),
+        "created_time": graph_time(account, account.anchor - timedelta(days=60)),
+        "permalink_url": permalink,
+        "attachments": {"data": [attachment]},
+        "call_to_action": {"type": "SHOP_NOW", "value": {"link": link}},
     }
 
 

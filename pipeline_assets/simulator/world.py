@@ -7,11 +7,11 @@ identities, life spans and the truth that tests compare with. Does not: how the 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 from functools import cached_property
-from hashlib import md5
+from hashlib import md5, sha256
 from zoneinfo import ZoneInfo
 
 from pipeline_assets.simulator.ad_copy import THEMES, Hook, Product, Theme
@@ -32,6 +32,8 @@ ZERO_DECIMAL_CURRENCIES = frozenset(
     {"CLP", "COP", "CRC", "HUF", "ISK", "IDR", "JPY", "KRW", "PYG", "TWD", "VND"}
 )
 """Currencies whose budgets Meta gives without minor units."""
+
+PAGES_SCOPE = "pages_read_engagement"
 
 
 class AdKind(StrEnum):
@@ -64,8 +66,8 @@ class ObjectKind(IntEnum):
 class AccountSpec:
     """What an ad account looks like; its last ads are paused, archived and deleted, in this order.
 
-    The first of its videos have no `source`. `history_days` is how long before the world's anchor
-    the first ads started.
+    The first of its videos have a `source` for their page's token alone. `history_days` is how long
+    before the world's anchor the first ads started.
     """
 
     id: str
@@ -103,7 +105,8 @@ class TokenSpec:
     """A system-user token: which accounts it sees (None: all), and whether it is still good.
 
     `error_subcode` makes it bad for another reason than its expiry (458 app removed, 460 password
-    changed, 467 invalidated).
+    changed, 467 invalidated). With the scope pages_read_engagement it also reads the pages of the
+    accounts in `pages` (None: of all that it sees). `is_page`: it is a page's own token.
     """
 
     value: str = field(repr=False)
@@ -111,6 +114,26 @@ class TokenSpec:
     expires_at: datetime | None = None
     scopes: tuple[str, ...] = ("ads_read",)
     error_subcode: int | None = None
+    pages: tuple[str, ...] | None = None
+    is_page: bool = False
+
+    def reads_page(self, account_id: str) -> bool:
+        """Whether the account's page was assigned to it."""
+        return self.sees(account_id) and (self.pages is None or account_id in self.pages)
+
+    def of_page(self, account_id: str) -> "TokenSpec":
+        """The token of that account's page that its holder is given; as good as this one."""
+        if self.is_page:
+            return self
+        digest = sha256(f"{account_id}:{self.value}".encode()).hexdigest()
+        return replace(
+            self,
+            value=f"EAAPage{digest[:40]}",
+            accounts=(account_id,),
+            pages=None,
+            scopes=(PAGES_SCOPE,),
+            is_page=True,
+        )
 
     def sees(self, account_id: str) -> bool:
         """Whether the account was granted to it."""
@@ -164,6 +187,11 @@ class Creative:
     products: tuple[Product, ...]
     image_indexes: tuple[int, ...]
     video_id: str | None
+
+    @property
+    def has_post(self) -> bool:
+        """Whether it is one post of the page; a dynamic one becomes many."""
+        return self.kind is not AdKind.DYNAMIC
 
 
 class Account:
@@ -298,7 +326,7 @@ class Account:
 
     @cached_property
     def sourceless_videos(self) -> frozenset[int]:
-        """The videos whose file the token's owner may not read."""
+        """The videos whose file only their page may read."""
         return frozenset(self.video_indexes[: self.spec.sourceless_video_count])
 
     @cached_property
@@ -342,6 +370,13 @@ class World:
         self.seed = seed
         self.accounts = {spec.id: Account(spec, seed=seed, anchor=anchor) for spec in accounts}
         self.tokens = {token.value: token for token in tokens}
+        page_tokens = (
+            token.of_page(account_id)
+            for token in tokens
+            for account_id in self.accounts
+            if PAGES_SCOPE in token.scopes and token.reads_page(account_id)
+        )
+        self._page_tokens = {token.value: token for token in page_tokens}
         self._by_number = {f"{each.number:0>8}": each for each in self.accounts.values()}
 
     def metrics(self, account_id: str, ad_id: str, day: date, *, now: datetime) -> Metrics | None:
@@ -351,6 +386,10 @@ class World:
         if found is None or found[1] is not ObjectKind.AD:
             raise KeyError(ad_id)
         return account.metrics(account.ads[found[2]], day, now=now)
+
+    def find_token(self, value: str) -> TokenSpec | None:
+        """A token that was given out, to a system user or for a page."""
+        return self.tokens.get(value) or self._page_tokens.get(value)
 
     def find(self, object_id: str) -> tuple[Account, ObjectKind, int] | None:
         """What an id names: its account, kind and index; None for an id that nobody gave."""
@@ -363,19 +402,22 @@ class World:
 
 
 def _exists(account: Account, kind: ObjectKind, index: int) -> bool:
+    counts = {
+        ObjectKind.CAMPAIGN: account.campaign_count,
+        ObjectKind.ADSET: account.adset_count,
+        ObjectKind.PAGE: 1,
+    }
     match kind:
-        case ObjectKind.CAMPAIGN:
-            return index < account.campaign_count
-        case ObjectKind.ADSET:
-            return index < account.adset_count
         case ObjectKind.CREATIVE:
             return index < account.spec.ad_count and _creative_index(index) == index
         case ObjectKind.VIDEO:
             return index in account.video_indexes
+        case ObjectKind.POST:
+            return index in account.creative_indexes and account.creative(index).has_post
         case ObjectKind.RUN:
             return True
         case _:
-            return index < account.spec.ad_count
+            return index < counts.get(kind, account.spec.ad_count)
 
 
 def _creative_index(ad_index: int) -> int:

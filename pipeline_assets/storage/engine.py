@@ -73,7 +73,7 @@ def _parse_url(url: str) -> URL:
     except (ArgumentError, ValueError) as error:
         raise InvalidConfigError(  # the URL itself may hold a password
             "The database URL cannot be read.",
-            advice="Write it as sqlite:////path/file.db or postgresql://user:password@host/name.",
+            advice="Write sqlite:////path/file.db, or postgresql://host/name with its user.",
         ) from error
     if parsed.password:
         register_secret(parsed.password)
@@ -88,7 +88,7 @@ def _parse_url(url: str) -> URL:
         return parsed
     raise InvalidConfigError(
         f"{parsed.drivername} is not a database this can use.",
-        advice="Use sqlite:////path/file.db or postgresql://user:password@host/name.",
+        advice="Use sqlite:////path/file.db, or postgresql://host/name with its user.",
     )
 
 

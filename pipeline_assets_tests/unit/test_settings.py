@@ -78,3 +78,10 @@ def test_a_database_that_dagster_could_not_share_is_refused(
     with pytest.raises(InvalidConfigError, match="must begin with postgresql://") as caught:
         Settings.load()
     assert "hunter22" not in str(caught.value)
+
+
+def test_a_list_that_is_no_json_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_ALLOW_PRIVATE_HOSTS", "127.0.0.1:8080")
+    with pytest.raises(InvalidConfigError, match="allow_private_hosts") as caught:
+        Settings.load()
+    assert "JSON" in caught.value.advice

@@ -13,6 +13,7 @@ from pipeline_assets.sources.meta.accounts import (
     inspect_token,
 )
 from pipeline_assets.sources.meta.client import GraphClient
+from pipeline_assets.sources.meta.creative_parsing import page_of_story
 from pipeline_assets.sources.meta.creatives import (
     Ad,
     CreativeChunk,
@@ -33,6 +34,7 @@ from pipeline_assets.sources.meta.media import (
     fetch_thumbnail_addresses,
     fetch_video_addresses,
 )
+from pipeline_assets.sources.meta.pages import fetch_page_ids
 from pipeline_assets.sources.meta.performance_rows import (
     PERFORMANCE_FIELDS,
     performance_query,
@@ -68,9 +70,11 @@ __all__ = [
     "fetch_creatives",
     "fetch_image_addresses",
     "fetch_insights",
+    "fetch_page_ids",
     "fetch_thumbnail_addresses",
     "fetch_video_addresses",
     "inspect_token",
+    "page_of_story",
     "performance_query",
     "performance_row_parser",
     "performance_window",

@@ -17,8 +17,10 @@ import orjson
 
 from pipeline_assets import clock
 from pipeline_assets.errors import (
+    AccessError,
     PipelineError,
     RateLimitedError,
+    SourceRejectedError,
     SourceUnavailableError,
 )
 from pipeline_assets.sources.meta.graph_failures import (
@@ -83,6 +85,8 @@ class GraphClient:
         self._app_bearer = f"{app_id}|{app_secret}" if app_id and app_secret else ""
         self._budget = RateBudget(budgets, app_id=app_id, now=now)
         self._token_state = _TokenState()
+        self._of_pages: dict[str, GraphClient | None] = {}
+        self._of_pages_lock = threading.Lock()
         self._max_wait_seconds = max_wait_seconds
         self.version = version
         self.now = now
@@ -117,6 +121,35 @@ class GraphClient:
                 raise StoppedError
 
         view.sleep = sleep
+        return view
+
+    def for_page(self, page_id: str, *, account_id: str) -> "GraphClient | None":
+        """A view of this client that calls as the page; None where its token is not ours to have.
+
+        Meta is asked once for each page. The view shares budgets and connections, but not the
+        fate of its token: where Meta refuses that one, ours is as good as before.
+
+        Raises:
+            CredentialError: our own token is refused. TransientError: Meta cannot say now.
+        """
+        with self._of_pages_lock:  # held while asking, so that nobody asks a second time
+            if page_id not in self._of_pages:
+                token = self._fetch_page_token(page_id, account_id)
+                self._of_pages[page_id] = self._with_token(token) if token else None
+            return self._of_pages[page_id]
+
+    def _fetch_page_token(self, page_id: str, account_id: str) -> str | None:
+        try:
+            page = self.get(page_id, {"fields": "access_token"}, account_id=account_id)
+        except (AccessError, SourceRejectedError):
+            return None
+        return page.get("access_token")
+
+    def _with_token(self, token: str) -> "GraphClient":
+        view = copy.copy(self)
+        # Set on a copy of this very object.
+        view._transport = self._transport.with_token(token)  # noqa: SLF001
+        view._token_state = _TokenState()  # noqa: SLF001
         return view
 
     def get(

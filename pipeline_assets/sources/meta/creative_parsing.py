@@ -4,6 +4,7 @@ Pure functions on the creative as read. Belongs here: destinations, texts, media
 Source: Meta Marketing API v26.0, "Ad Creative", "Object story spec" and "Asset feed spec".
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
@@ -15,14 +16,49 @@ _NO_PAGE_HOSTS = frozenset(
     {"fb.me", "m.me", "fb.com", "apps.apple.com", "itunes.apple.com", "play.google.com"}
 )
 """Forms, Messenger, instant experiences and app shops: a click ends there, not on a page."""
+_OWN_HOSTS = ("facebook.com", "instagram.com")
+_STORY_ID = re.compile(r"(\d+)_\d+")
 _STORY_PARTS = ("link_data", "video_data", "photo_data", "text_data", "template_data")
+
+POST = "post"
+"""Where a creative that boosts a post carries that post, once it has been read."""
+POST_FIELDS = "message,attachments{title,unshimmed_url,url},call_to_action"
+
+
+def story_id(creative: Json) -> str | None:
+    """The post that the ad shows, `<page>_<post>`."""
+    for name in ("effective_object_story_id", "object_story_id"):
+        if page_of_story(found := _text(creative.get(name))):
+            return found
+    return None
+
+
+def page_of_story(story: str | None) -> str | None:
+    """The page part of `<page>_<post>`."""
+    match = _STORY_ID.fullmatch(story or "")
+    return match[1] if match else None
+
+
+def page_id(creative: Json) -> str | None:
+    """The page in whose name the ad speaks."""
+    spec = _object(creative.get("object_story_spec"))
+    return page_of_story(story_id(creative)) or _text(spec.get("page_id")) or None
+
+
+def needs_post(creative: Json) -> bool:
+    """Whether only its post can tell where a click leads."""
+    return (
+        story_id(creative) is not None
+        and not _opens_form_or_app(creative)
+        and next(_raw_destinations(creative), None) is None
+    )
 
 
 def destination_urls(creative: Json) -> list[str]:
     """Every web page a click can lead to, the main one first, with `url_tags` appended.
 
     Meta's click shims are unwrapped and macros (`{{ad.name}}`) stay as they are. Empty for lead
-    forms, apps, Messenger and boosted posts, which name no page here.
+    forms, apps, Messenger and boosted posts that could not be read.
     """
     if _opens_form_or_app(creative):
         return []
@@ -55,6 +91,8 @@ def _raw_destinations(creative: Json) -> Iterator[str]:
         creative.get("template_url"),
         creative.get("object_url"),
         creative.get("link_url"),
+        *(_link_of(attachment) for attachment in _links_of_post(creative)),
+        _action_value(_post(creative)).get("link"),
     ]
     return (url for url in candidates if isinstance(url, str) and url)
 
@@ -62,7 +100,7 @@ def _raw_destinations(creative: Json) -> Iterator[str]:
 def _opens_form_or_app(creative: Json) -> bool:
     """Whether a button leads to a lead form or into an app: the link beside it is no page then."""
     story, feed = _story_and_feed(creative)
-    buttons = [*story.values(), *_children(creative)]
+    buttons = [*story.values(), *_children(creative), _post(creative)]
     values = [
         *(_action_value(part) for part in buttons),
         *(_object(each.get("value")) for each in _objects(feed.get("call_to_actions"))),
@@ -77,6 +115,26 @@ def _link_and_action(part: Json) -> tuple[object, object]:
 
 def _action_value(part: Json) -> Json:
     return _object(_object(part.get("call_to_action")).get("value"))
+
+
+def _post(creative: Json) -> Json:
+    return _object(creative.get(POST))
+
+
+def _links_of_post(creative: Json) -> list[Json]:
+    """The attachments that lead somewhere: a photo's or video's leads to itself on Facebook."""
+    attachments = _objects(_object(_post(creative).get("attachments")).get("data"))
+    return [each for each in attachments if not _is_metas_own(_unwrap(_link_of(each)))]
+
+
+def _link_of(attachment: Json) -> str:
+    return _text(attachment.get("unshimmed_url")) or _text(attachment.get("url"))
+
+
+def _is_metas_own(url: str) -> bool:
+    parts = _split(url)
+    host = (parts and parts.hostname) or ""
+    return any(host == own or host.endswith(f".{own}") for own in _OWN_HOSTS)
 
 
 def _unwrap(url: str) -> str:
@@ -112,9 +170,9 @@ def _append_tags(url: str, tags: str) -> str:
 
 
 def titles(creative: Json) -> list[str]:
-    """All headlines, the main one first."""
+    """All headlines, the main one first; a boosted post's only where the creative has none."""
     story, feed = _story_and_feed(creative)
-    return _unique(
+    own = _unique(
         [
             _text(creative.get("title")),
             _text(story.get("link_data", {}).get("name")),
@@ -124,12 +182,13 @@ def titles(creative: Json) -> list[str]:
             *(_text(child.get("name")) for child in _children(creative)),
         ]
     )
+    return own or _unique(_text(each.get("title")) for each in _links_of_post(creative))
 
 
 def bodies(creative: Json) -> list[str]:
-    """All primary texts, the main one first."""
+    """All primary texts, the main one first; a boosted post's only where the creative has none."""
     story, feed = _story_and_feed(creative)
-    return _unique(
+    own = _unique(
         [
             _text(creative.get("body")),
             *(_text(story[name].get("message")) for name in _STORY_PARTS),
@@ -137,6 +196,7 @@ def bodies(creative: Json) -> list[str]:
             *(_text(each.get("text")) for each in _objects(feed.get("bodies"))),
         ]
     )
+    return own or _unique([_text(_post(creative).get("message"))])
 
 
 def call_to_action(creative: Json) -> str | None:
@@ -146,6 +206,7 @@ def call_to_action(creative: Json) -> str | None:
         creative.get("call_to_action_type"),
         *(_object(story[name].get("call_to_action")).get("type") for name in _STORY_PARTS),
         *_list(feed.get("call_to_action_types")),
+        _object(_post(creative).get("call_to_action")).get("type"),
     ]
     return next((each for each in candidates if isinstance(each, str) and each), None)
 

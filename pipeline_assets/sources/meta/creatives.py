@@ -6,16 +6,18 @@ Source: Meta Marketing API v26.0, "Ad" and "Ad Creative".
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline_assets.errors import TransientError
 from pipeline_assets.schemas import META_AD_CREATIVES
 from pipeline_assets.sources.meta import creative_parsing
 from pipeline_assets.sources.meta.ad_statuses import AD_STATUSES
 from pipeline_assets.sources.meta.batch import BatchRead, BatchResult, fetch_batched
 from pipeline_assets.sources.meta.client import GraphClient
 from pipeline_assets.sources.meta.graph_failures import GraphFailure, Json, error_for
+from pipeline_assets.sources.meta.pages import fetch_as_pages
 from pipeline_assets.sources.meta.paging import PageSize, fetch_pages
 
 Row = tuple[Any, ...]
@@ -69,7 +71,7 @@ class Ad:
 
 @dataclass(frozen=True)
 class CreativeRead:
-    """A creative as Meta sent it, or in words why it cannot be read."""
+    """A creative as Meta sent it, or in words why it, or its post, cannot be read."""
 
     creative_id: str
     body: Json | None
@@ -102,8 +104,21 @@ def fetch_creatives(
 ) -> Iterator[CreativeRead]:
     """Each creative once, in no particular order; one that cannot be read comes with its error.
 
-    A creative whose story Meta itself finds invalid is read again without it.
+    A creative whose story Meta itself finds invalid is read again without it. One that names no
+    destination carries its post (`creative_parsing.POST`) where its page lets us read it.
     """
+    boosted: list[CreativeRead] = []
+    for creative in _fetch_creatives_alone(client, account_id, creative_ids):
+        if creative.body and creative_parsing.needs_post(creative.body):
+            boosted.append(creative)
+        else:
+            yield creative
+    yield from _fetch_posts(client, account_id, boosted)
+
+
+def _fetch_creatives_alone(
+    client: GraphClient, account_id: str, creative_ids: Sequence[str]
+) -> Iterator[CreativeRead]:
     broken: list[str] = []
     reads = [_creative_read(each, _CREATIVE_FIELDS) for each in creative_ids]
     for result in fetch_batched(client, reads, account_id=account_id):
@@ -115,6 +130,37 @@ def fetch_creatives(
     reads = [_creative_read(each, fields) for each in broken]
     for result in fetch_batched(client, reads, account_id=account_id):
         yield _as_creative(result)
+
+
+def _fetch_posts(
+    client: GraphClient, account_id: str, boosted: Sequence[CreativeRead]
+) -> Iterator[CreativeRead]:
+    """The creatives with their posts, each post read once."""
+    story_of = {each.creative_id: creative_parsing.story_id(each.body or {}) for each in boosted}
+    params = {"fields": creative_parsing.POST_FIELDS}
+    reads = [
+        (page_id, BatchRead(story_id, story_id, params))
+        for story_id in dict.fromkeys(story_of.values())
+        if story_id and (page_id := creative_parsing.page_of_story(story_id))
+    ]
+    posts = {
+        result.item_id: result for result in fetch_as_pages(client, reads, account_id=account_id)
+    }
+    for creative in boosted:
+        yield _with_post(creative, posts.get(story_of[creative.creative_id] or ""))
+
+
+def _with_post(creative: CreativeRead, post: BatchResult | None) -> CreativeRead:
+    """The creative with its post; a hiccup is its error, so that it is read again next time.
+
+    A post that is closed to us is none: the row then has no destination.
+    """
+    if post is None:
+        return creative
+    if post.failure is None:
+        return replace(creative, body={**(creative.body or {}), creative_parsing.POST: post.body})
+    error = error_for(post.failure, subject=f"post {post.item_id}")
+    return replace(creative, error=str(error)) if isinstance(error, TransientError) else creative
 
 
 def fetch_creative_rows(

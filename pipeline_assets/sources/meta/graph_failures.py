@@ -131,6 +131,7 @@ _BY_SUBCODE = {
     (100, 1487534): Remedy.ASK_LESS,
     (100, 1504018): Remedy.ASK_LESS,
     (100, 3191001): Remedy.GET_ACCESS,
+    (190, 2069032): Remedy.GET_ACCESS,  # asks for the page's token; ours is good
 }
 _BY_CODE = {
     **dict.fromkeys(range(80000, 80015), Remedy.WAIT),  # limits of each business use case

@@ -4,7 +4,8 @@ The addresses are signed and live for days: ask right before downloading.
 Source: Meta Marketing API v26.0, "Ad Image", "Ad Video", "Ad Creative".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from pipeline_assets.errors import AccessError, SourceRejectedError
@@ -12,12 +13,16 @@ from pipeline_assets.sources.meta.batch import BATCH_SIZE, BatchRead, BatchResul
 from pipeline_assets.sources.meta.client import GraphClient
 from pipeline_assets.sources.meta.creatives import THUMBNAIL_PIXELS, describe_failure
 from pipeline_assets.sources.meta.graph_failures import Json
+from pipeline_assets.sources.meta.pages import fetch_as_pages
 from pipeline_assets.sources.meta.paging import PageSize, fetch_pages
 
 _IMAGE_FIELDS = "hash,url,permalink_url,width,height,name,status"
 _VIDEO_FIELDS = "source,picture,length,title,status,thumbnails{uri,width,height,is_preferred}"
 _VIDEOS_AT_ONCE = 100
 _NO_SOURCE = "Meta gives no file of this video: the token lacks rights on its page"
+
+FindPageIds = Callable[[AbstractSet[str]], Mapping[str, str]]
+"""From ids of videos to the ids of their pages, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +84,42 @@ def fetch_image_addresses(
 
 
 def fetch_video_addresses(
-    client: GraphClient, account_id: str, video_ids: Sequence[str]
+    client: GraphClient,
+    account_id: str,
+    video_ids: Sequence[str],
+    *,
+    find_page_ids: FindPageIds = lambda _: {},
 ) -> dict[str, VideoAddress]:
     """By id, every one that was asked for.
 
-    Where the video itself gives no file, the account's list of videos is looked through; where that
-    gives none either, the poster remains.
+    A video that gives no file is asked for again with its page's token, then looked for in the
+    account's list of videos; where that gives none either, the poster remains. `find_page_ids` is
+    called with the videos without a file, if there are any.
     """
     reads = [BatchRead(each, each, {"fields": _VIDEO_FIELDS}) for each in video_ids]
     found = {
         result.item_id: _video_result(result)
         for result in fetch_batched(client, reads, account_id=account_id)
     }
-    lacking = {key for key, video in found.items() if video.source_url is None}
-    for video_id, video in _find_in_account(client, account_id, lacking).items():
+    if lacking := _without_file(found):
+        _improve(found, _fetch_as_pages(client, account_id, find_page_ids(lacking)))
+        _improve(found, _find_in_account(client, account_id, _without_file(found)))
+    return found
+
+
+def _without_file(found: Mapping[str, VideoAddress]) -> set[str]:
+    return {key for key, video in found.items() if video.source_url is None}
+
+
+def _improve(found: dict[str, VideoAddress], again: Mapping[str, VideoAddress]) -> None:
+    """Take over what a second chance gave; the first reason stands where it gave no file either."""
+    for video_id, video in again.items():
         known = found[video_id]
         found[video_id] = replace(
             video,
             poster_url=video.poster_url or known.poster_url,
             problem=video.problem and known.problem,
         )
-    return found
 
 
 def fetch_thumbnail_addresses(
@@ -115,6 +135,21 @@ def fetch_thumbnail_addresses(
     return {
         result.item_id: _thumbnail(result)
         for result in fetch_batched(client, reads, account_id=account_id)
+    }
+
+
+def _fetch_as_pages(
+    client: GraphClient, account_id: str, page_ids: Mapping[str, str]
+) -> dict[str, VideoAddress]:
+    """Those of the videos that their page lets us read."""
+    reads = [
+        (page_id, BatchRead(video_id, video_id, {"fields": _VIDEO_FIELDS}))
+        for video_id, page_id in page_ids.items()
+    ]
+    return {
+        result.item_id: _video(result.item_id, result.body)
+        for result in fetch_as_pages(client, reads, account_id=account_id)
+        if result.body is not None
     }
 
 

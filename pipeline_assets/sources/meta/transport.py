@@ -5,6 +5,7 @@ answer from a good one. Does not: retries, limits, the meaning of errors.
 """
 
 import contextlib
+import copy
 import hashlib
 import hmac
 import logging
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import requests
@@ -79,19 +80,30 @@ class GraphTransport:
             raise InvalidConfigError("There is no Meta token to call the Graph API with.")
         if not base_url.startswith(("https://", "http://")):
             raise InvalidConfigError(f"The Graph API's address {base_url!r} is not an http(s) one.")
-        for secret in (token, app_secret):
-            register_secret(secret)
+        register_secret(app_secret)
+        self._app_secret = app_secret
         self.base_url = base_url.rstrip("/")
-        self.token = token
-        self._proof: dict[str, str] = {}
-        if app_secret:
-            proof = hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
-            register_secret(proof)
-            self._proof = {"appsecret_proof": proof}
-        self._auth = _BearerAuth(token)
+        self._use_token(token)
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._total_timeout_seconds = total_timeout_seconds
         self._session = _make_session()
+
+    def with_token(self, token: str) -> Self:
+        """The same, sharing its connections, on behalf of another token of the same app."""
+        other = copy.copy(self)
+        other._use_token(token)  # noqa: SLF001 - a copy of this very object
+        return other
+
+    def _use_token(self, token: str) -> None:
+        register_secret(token)
+        self.token = token
+        self._auth = _BearerAuth(token)
+        self._proof: dict[str, str] = {}
+        if self._app_secret:
+            key = self._app_secret.encode()
+            proof = hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+            register_secret(proof)
+            self._proof = {"appsecret_proof": proof}
 
     def exchange(
         self, method: str, path: str, params: Mapping[str, str], *, bearer: str = ""

@@ -61,7 +61,7 @@ def test_a_slug_is_taken(brand_id: str) -> None:
 )
 def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str) -> None:
     message = refusal(id=brand_id)
-    assert f"id is {brand_id!r}: it must be 1 to 63 of a-z, 0-9, - and _" in message
+    assert f"id is {brand_id!r}: it must be 1 to 63 characters of a-z, 0-9, - and _" in message
 
 
 @pytest.mark.parametrize(

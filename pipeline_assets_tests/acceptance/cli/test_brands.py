@@ -1,0 +1,212 @@
+"""`pipeline-assets brands` and `organizations`: what is stored, printed, and known to Dagster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import CommandLine
+
+BRAND_COLUMNS = {
+    *("id", "organization_id", "name", "timezone", "currency", "sources", "windows"),
+    *("paused_at", "paused_reason", "paused_until", "ad_accounts"),
+}
+ACME = ("brands", "add", "acme", "--timezone", "Europe/Paris")
+FULL = (
+    *(*ACME, "--name", "Acme [Shoes]", "--currency", "EUR", "--ad-account", "act_1"),
+    *("--ad-account", "2", "--token", "env:META_TOKEN_ACME", "--app-id", "77"),
+    *("--app-secret", "file:/run/secret", "--window", "ad_thumbnails=72.5"),
+)
+FILE = """
+brands:
+  - id: acme
+    name: Acme
+    timezone: Europe/Paris
+    sources:
+      meta: {ad_accounts: [act_1, 2], token: "env:META_TOKEN_ACME"}
+    windows: {meta_ads_performance: 12}
+  - {id: globex, name: Globex, timezone: UTC}
+"""
+
+
+def is_iso_utc(text: str) -> bool:
+    return text.endswith("Z") and datetime.fromisoformat(text).tzinfo == UTC
+
+
+def test_an_added_brand_is_printed_stored_and_known_to_dagster_at_once(
+    on_each_database: CommandLine,
+) -> None:
+    cli = on_each_database
+    added = cli.done(*FULL, "--json").json
+    assert added == {
+        "id": "acme",
+        "organization_id": "default",
+        "name": "Acme [Shoes]",
+        "timezone": "Europe/Paris",
+        "currency": "EUR",
+        "sources": {
+            "meta": {
+                "ad_accounts": ["act_1", "act_2"],
+                "token": "env:META_TOKEN_ACME",
+                "app_id": "77",
+                "app_secret": "file:/run/secret",
+                "graph_url": None,
+            }
+        },
+        "windows": {"ad_thumbnails": 72.5},
+        "paused_at": None,
+        "paused_reason": None,
+        "paused_until": None,
+        "ad_accounts": ["act_1", "act_2"],
+    }
+    assert cli.done("brands", "show", "acme", "--json").json == added
+    assert cli.done("brands", "list", "--json").json == [added]
+    assert cli.partitions() == {"acme"}
+
+
+def test_people_see_every_field_as_it_is(cli: CommandLine) -> None:
+    shown = cli.done(*FULL).out
+    assert cli.done("brands", "show", "acme").out == shown
+    for line in (
+        "name             Acme [Shoes]",  # no markup
+        "windows          ad_thumbnails=72.5",
+        "ad_accounts      act_1, act_2",
+        "token            env:META_TOKEN_ACME",
+        "paused_at        -",
+    ):
+        assert line in shown
+
+
+def test_a_brand_needs_no_more_than_a_time_zone(cli: CommandLine) -> None:
+    brand = cli.done(*ACME, "--json").json
+    assert brand.keys() == BRAND_COLUMNS
+    assert (brand["name"], brand["sources"], brand["ad_accounts"]) == ("acme", {"meta": None}, [])
+
+
+def test_the_list_keeps_each_brand_on_one_line_for_other_programs(cli: CommandLine) -> None:
+    accounts = [f"act_{number}" for number in range(1000, 1040)]
+    slug = "a" * 63
+    cli.done(
+        *("brands", "add", slug, "--timezone", "UTC", "--token", "env:X"),
+        *(word for account in accounts for word in ("--ad-account", account)),
+    )
+    header, line = cli.done("brands", "list").out.splitlines()
+    assert header.split()[:2] == ["id", "name"]
+    assert slug in line
+    assert ", ".join(accounts) in line
+
+
+def test_without_a_brand_the_list_says_how_to_add_one(cli: CommandLine) -> None:
+    assert "brands add --help" in cli.done("brands", "list").out
+    assert cli.done("brands", "list", "--json").json == []
+
+
+def test_an_organization_owns_its_brands(cli: CommandLine) -> None:
+    agency = cli.done("organizations", "add", "agency", "--name", "The Agency", "--json").json
+    assert agency == {"id": "agency", "name": "The Agency"}
+    cli.done(*ACME)
+    cli.done("brands", "add", "globex", "--timezone", "UTC", "--organization", "agency")
+
+    listed = cli.done("organizations", "list", "--json").json
+    assert [each["id"] for each in listed] == ["agency", "default"]
+    theirs = cli.done("brands", "list", "--organization", "agency", "--json").json
+    assert [(each["id"], each["organization_id"]) for each in theirs] == [("globex", "agency")]
+    assert [each["id"] for each in cli.done("brands", "list", "--json").json] == ["acme", "globex"]
+    assert "nobody has no brand" in cli.done("brands", "list", "--organization", "nobody").out
+
+
+def test_a_pause_has_a_reason_and_an_end_and_is_over_when_resumed(
+    on_each_database: CommandLine,
+) -> None:
+    cli = on_each_database
+    cli.done(*ACME)
+    tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    until = f"{tomorrow:%Y-%m-%dT%H:%M:%S}"
+    paused = cli.done("brands", "pause", "acme", "--reason", "sold", "--until", until, "--json")
+    assert paused.json["paused_reason"] == "sold"
+    assert paused.json["paused_until"] == f"{until}Z"
+    assert is_iso_utc(paused.json["paused_at"])
+    assert cli.done("brands", "show", "acme", "--json").json == paused.json
+
+    resumed = cli.done("brands", "resume", "acme", "--json").json
+    assert {k: v for k, v in resumed.items() if k.startswith("paused")} == {
+        "paused_at": None,
+        "paused_reason": None,
+        "paused_until": None,
+    }
+    assert cli.partitions() == {"acme"}
+
+
+def test_a_pauses_end_may_have_an_offset_and_be_a_day(cli: CommandLine) -> None:
+    cli.done(*ACME)
+    pause = ("brands", "pause", "acme", "--reason", "x", "--json", "--until")
+    assert cli.done(*pause, "2099-01-31").json["paused_until"] == "2099-01-31T00:00:00Z"
+    offset = cli.done(*pause, "2099-01-31T08:00+02:00").json
+    assert offset["paused_until"] == "2099-01-31T06:00:00Z"
+
+
+def test_a_pause_for_good_is_shown_to_people(cli: CommandLine) -> None:
+    cli.done(*ACME)
+    shown = cli.done("brands", "pause", "acme", "--reason", "[red]alert[/red]").out
+    assert "paused_reason    [red]alert[/red]" in shown
+    assert " UTC" in cli.done("brands", "list").out
+    assert "paused" in cli.done("status").out
+
+
+def test_a_brands_file_is_applied_and_applied_again(on_each_database: CommandLine) -> None:
+    cli = on_each_database
+    file = cli.folder / "brands.yaml"
+    file.write_text(FILE)
+    assert cli.done("brands", "apply", "brands.yaml", "--json").json == {
+        "added": ["acme", "globex"],
+        "changed": [],
+        "unchanged": [],
+    }
+    assert cli.partitions() == {"acme", "globex"}
+    assert cli.done("brands", "show", "acme", "--json").json["windows"] == {
+        "meta_ads_performance": 12
+    }
+
+    cli.done("brands", "pause", "globex", "--reason", "sold")
+    file.write_text(
+        FILE.replace("name: Globex, timezone: UTC", "name: Globex, timezone: Asia/Tokyo")
+    )
+    assert cli.done("brands", "apply", str(file)).out.splitlines() == [
+        "changed    globex",
+        "unchanged  acme",
+    ]
+    globex = cli.done("brands", "show", "globex", "--json").json
+    assert (globex["timezone"], globex["paused_reason"]) == ("Asia/Tokyo", "sold")
+
+
+def test_brands_that_a_file_does_not_name_stay(cli: CommandLine) -> None:
+    cli.done(*ACME)
+    (cli.folder / "brands.yaml").write_text("brands: []")
+    outcome = cli.done("brands", "apply", "brands.yaml", "--json").json
+    assert outcome == {"added": [], "changed": [], "unchanged": []}
+    assert cli.partitions() == {"acme"}
+
+
+@pytest.mark.parametrize("text", ["pipeline-assets brands add acme --name Acme", "env:NAME"])
+def test_the_help_of_add_has_an_example_and_says_how_tokens_are_given(
+    cli: CommandLine, text: str
+) -> None:
+    assert text in cli.done("brands", "add", "--help").out
+
+
+def test_when_dagsters_storage_is_broken_the_brand_is_stored_and_a_note_says_so(
+    cli: CommandLine,
+) -> None:
+    index = cli.home / "history" / "runs" / "index.db"
+    index.write_text("not a database " * 20)
+    outcome = cli(*ACME, "--json")
+    assert (outcome.code, outcome.json["id"]) == (0, "acme")
+    assert outcome.err.startswith("Note: Dagster's storage")
+    assert "file is not a database" in outcome.err
+    assert "sync_brands will make up for it" in outcome.err
+    index.unlink()
+    cli.done("setup")
+    assert cli.partitions() == {"acme"}
