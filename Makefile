@@ -21,7 +21,7 @@ setup: $(READY) ## the virtual environment, .env, DAGSTER_HOME and the database
 	@$(BIN)/pipeline-assets setup
 
 test: $(DEVELOPMENT_READY) ## all tests
-	@$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(DEVELOPMENT_READY) ## what must hold before tests: style, types, import rules
 	@$(BIN)/ruff format --check .

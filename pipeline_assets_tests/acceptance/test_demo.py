@@ -1,0 +1,360 @@
+"""`pipeline-assets demo` as a person runs it: a process of its own in a folder of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from pipeline_assets.schemas import SCHEMAS
+from pipeline_assets.simulator.demo import DEMO_BRANDS
+from pipeline_assets.storage.tables import brands, dataset_attempts, dataset_status
+
+PROJECT = Path(__file__).parents[2]
+COMMAND = Path(sys.executable).with_name("pipeline-assets")
+TOKENS = [brand.token.encode() for brand in DEMO_BRANDS]
+SECONDS = 400  # half a minute on a quiet machine; more than the command's own limit for its runs
+HEALTHY = ("acme", "globex")
+EXPIRED = "initech"
+
+Row = dict[str, Any]
+
+
+class Postgres(Protocol):
+    def fresh_database(self, template: str) -> Any: ...
+
+
+class Demo:
+    """A demo started in a fresh folder; every process that descends from it carries its mark."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.folder, self.home = folder, folder / ".dagster"
+        for name in ("dagster.yaml", "workspace.yaml"):
+            (folder / name).write_bytes((PROJECT / name).read_bytes())
+        self._mark = {"TEST_DEMO": uuid4().hex}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "PIPELINE_"))}
+        self.environment = {**kept, **settings, **self._mark}
+        self._files = [folder.with_suffix(suffix) for suffix in (".stdout", ".stderr")]
+        with (
+            self._files[0].open("wb") as stdout,
+            self._files[1].open("wb") as stderr,
+            ctrl_c_heeded(),
+        ):
+            self.process = subprocess.Popen(
+                [COMMAND, "demo", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=folder,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    @property
+    def stdout(self) -> str:
+        return self._files[0].read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._files[1].read_text()
+
+    @property
+    def log(self) -> str:
+        return (self.home / "dagster-dev.log").read_text()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert self.process.poll() is None, f"it has ended: {self.stdout}{self.stderr}"
+            assert time.monotonic() < deadline, f"too slow: {self.stdout}{self.stderr}"
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        return self.process.wait(SECONDS)
+
+    def run(self, *arguments: str) -> str:
+        """Another command in the demo's folder; its standard output."""
+        command = [str(COMMAND), *arguments]
+        return subprocess.run(
+            command, check=True, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE
+        ).stdout.decode()
+
+    def processes(self) -> list[psutil.Process]:
+        """All living processes that it started, itself included."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return self._mark.items() <= process.environ().items()
+        except psutil.Error:  # somebody else's, or gone meanwhile
+            return False
+
+    def written(self) -> Iterator[tuple[str, bytes]]:
+        """Everything that it has written: all files but the tokens' own, and its output."""
+        for file in [*self.folder.rglob("*"), *self._files]:
+            if file.is_file() and file.suffix != ".token":
+                yield str(file), file.read_bytes()
+
+    def kill(self) -> None:
+        for process in self.processes():
+            process.kill()
+
+
+@contextmanager
+def ctrl_c_heeded() -> Iterator[None]:
+    """Tests may run as a shell's background job: children would inherit that it ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A demo that has ended, and the addresses that it had."""
+
+    demo: Demo
+    exit_code: int
+    left_over: list[str]
+    dagster_url: str
+    engine: sa.Engine
+
+    @property
+    def simulator_url(self) -> str:
+        with self.engine.connect() as connection:
+            sources = connection.execute(sa.select(brands.c.sources)).scalars().all()
+        (url,) = {source["meta"]["graph_url"] for source in sources}
+        return str(url)
+
+    def rows(self, table: sa.Table) -> list[Row]:
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, **settings: str) -> Iterator[Demo]:
+    folder.mkdir()
+    demo = Demo(folder, *arguments, **settings)
+    try:
+        yield demo
+    finally:
+        demo.kill()  # none is left, unless a test has failed
+        demo.process.wait()
+
+
+def after(demo: Demo, engine: sa.Engine) -> Ended:
+    exit_code = demo.wait()
+    left_over = [" ".join(process.cmdline()) for process in demo.processes()]
+    found = re.search(r"Serving dagster-webserver on (http://127\.0\.0\.1:\d+)", demo.log)
+    assert found is not None
+    return Ended(demo, exit_code, left_over, found[1], engine)
+
+
+def is_listening(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def assert_outcome(states: list[Row]) -> None:
+    """Healthy brands are fresh in every dataset, the expired one says what to do."""
+    by_cell = {(state["brand_id"], state["dataset"]): state for state in states}
+    assert set(by_cell) == {(brand, key) for brand in (*HEALTHY, EXPIRED) for key in SCHEMAS}
+    for (brand, key), state in by_cell.items():
+        if brand in HEALTHY:
+            assert state["state"] == "fresh", (brand, key)
+            assert state["records_affected"] > 0, (brand, key)
+    for key in ("meta_ads_performance", "meta_ad_creatives"):
+        state = by_cell[EXPIRED, key]
+        assert (state["state"], state["error_class"]) == ("failing", "CredentialError")
+        assert "190/463" in state["error_message"]
+        assert state["advice"].startswith("Make a new token")
+        assert state["last_success_at"] is None
+
+
+def assert_matrix(printed: str) -> None:
+    lines = printed.split("\n")
+    for brand in HEALTHY:
+        (line,) = [line for line in lines if line.startswith(f"{brand} ")]
+        assert line.count("● fresh") == len(SCHEMAS)
+    (line,) = [line for line in lines if line.startswith(f"{EXPIRED} ")]
+    assert line.count("✗ failing") == len(SCHEMAS)
+    problem = lines.index(f"{EXPIRED}: CredentialError in meta_ads_performance, meta_ad_creatives")
+    assert "it has expired (code 190/463)" in lines[problem + 1]
+    assert lines[problem + 2].startswith("  What to do: Make a new token")
+
+
+def assert_nothing_is_left(ended: Ended) -> None:
+    assert ended.left_over == []
+    assert not is_listening(ended.dagster_url)
+    assert not is_listening(ended.simulator_url)
+
+
+def assert_no_token_is_written(demo: Demo) -> None:
+    read = dict(demo.written())
+    assert any(name.endswith("dagster-dev.log") for name in read)
+    for name, content in read.items():
+        assert not [token for token in TOKENS if token in content], name
+    for brand in DEMO_BRANDS:  # the search would find it: this is where it does stand
+        file = demo.home / "demo" / f"{brand.slug}.token"
+        assert file.read_text() == brand.token
+        assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres) -> Iterator[Ended]:
+    """A demo run to its end, with our tables and Dagster's own storage in PostgreSQL."""
+    folder = tmp_path_factory.mktemp("postgres") / "project"
+    with postgres_server.fresh_database("template0") as url:
+        engine = sa.create_engine(url)
+        with started(folder, PIPELINE_DATABASE_URL=url) as demo:
+            yield after(demo, engine)
+        engine.dispose()
+
+
+def test_it_ends_well_and_shows_what_it_is_made_to_show(ended: Ended) -> None:
+    assert ended.exit_code == 0, ended.demo.stderr
+    assert "Unexpected" not in ended.demo.stderr
+    assert_matrix(ended.demo.stdout)
+
+
+def test_the_status_command_says_the_same_afterwards(ended: Ended) -> None:
+    assert_outcome(json.loads(ended.demo.run("status", "--json")))
+
+
+def test_our_tables_and_dagsters_are_in_the_database(ended: Ended) -> None:
+    assert {row["id"] for row in ended.rows(brands)} == {*HEALTHY, EXPIRED}
+    attempts = ended.rows(dataset_attempts)
+    assert len(attempts) == 3 * len(SCHEMAS)
+    with ended.engine.connect() as connection:
+        runs = connection.execute(sa.text("SELECT run_id, status FROM runs")).all()
+        events = connection.execute(sa.text("SELECT count(*) FROM event_logs")).scalar_one()
+        ticks = connection.execute(sa.text("SELECT count(*) FROM job_ticks")).scalar_one()
+    assert {run.run_id for run in runs} == {row["run_id"] for row in attempts}
+    assert sorted(run.status for run in runs) == ["FAILURE", "SUCCESS", "SUCCESS"]
+    assert events > 100
+    assert ticks > 0
+    assert not list(ended.demo.home.rglob("*.db"))
+
+
+def test_nothing_of_it_runs_or_listens_afterwards(ended: Ended) -> None:
+    assert_nothing_is_left(ended)
+
+
+def test_no_token_is_in_a_file_in_the_output_or_in_the_database(ended: Ended) -> None:
+    assert_no_token_is_written(ended.demo)
+    tables = sa.inspect(ended.engine).get_table_names()
+    assert {"runs", "event_logs", "brands", "run_heartbeats"} <= set(tables)
+    with ended.engine.connect() as connection:
+        for table in tables:
+            rows = connection.execute(sa.text(f'SELECT t::text FROM "{table}" t')).scalars()  # noqa: S608
+            content = "\n".join(rows).encode()
+            assert not [token for token in TOKENS if token in content], table
+
+
+@dataclass(frozen=True)
+class Stayed:
+    """A demo that stayed until Ctrl-C, and what there was to see before."""
+
+    addresses: dict[str, str]
+    answering: list[bool]
+    states: list[Row]
+    process_count: int
+    ended: Ended
+
+
+@pytest.fixture(scope="module")
+def stayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stayed]:
+    """On SQLite."""
+    with started(tmp_path_factory.mktemp("sqlite") / "project", "--stay") as demo:
+        demo.wait_for(lambda: "Ctrl-C stops everything." in demo.stderr)
+        addresses = dict(re.findall(r"^(.+):\s+(http://\S+)$", demo.stderr, re.MULTILINE))
+        answering = [is_listening(url) for url in addresses.values()]
+        states = json.loads(demo.run("status", "--json"))
+        process_count = len(demo.processes())
+        demo.process.send_signal(signal.SIGINT)
+        engine = sa.create_engine(f"sqlite:///{demo.home / 'pipeline_assets.db'}")
+        yield Stayed(addresses, answering, states, process_count, after(demo, engine))
+        engine.dispose()
+
+
+def test_it_stays_and_prints_addresses_that_answer(stayed: Stayed) -> None:
+    assert list(stayed.addresses) == ["Dagster's web UI", "Simulated Meta API"]
+    assert stayed.answering == [True, True]
+    assert stayed.process_count > 4, "itself, dagster dev, webserver, daemon, code server"
+    assert_matrix(stayed.ended.demo.stdout)
+
+
+def test_the_status_command_says_the_same_in_a_second_terminal(stayed: Stayed) -> None:
+    assert_outcome(stayed.states)
+
+
+def test_ctrl_c_stops_everything_in_good_order(stayed: Stayed) -> None:
+    assert stayed.ended.exit_code == 0, stayed.ended.demo.stderr
+    assert stayed.ended.demo.stderr.rstrip().endswith("Stopping …")
+    assert "Unexpected" not in stayed.ended.demo.stderr
+    assert "Traceback" not in stayed.ended.demo.log
+    assert_nothing_is_left(stayed.ended)
+    assert list(stayed.addresses.values()) == [
+        stayed.ended.dagster_url,
+        stayed.ended.simulator_url,
+    ]
+
+
+def test_no_token_is_in_a_file_or_in_the_output_of_a_demo_that_stayed(stayed: Stayed) -> None:
+    assert_no_token_is_written(stayed.ended.demo)
+
+
+@pytest.fixture(scope="module")
+def without_media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    """A demo whose media folder cannot be made, on SQLite."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "occupied").write_text("a file where the media folder should be")
+    media = str(folder / "occupied" / "media")
+    with started(folder / "project", PIPELINE_MEDIA_URL=media) as demo:
+        engine = sa.create_engine(f"sqlite:///{demo.home / 'pipeline_assets.db'}")
+        yield after(demo, engine)
+        engine.dispose()
+
+
+def test_another_outcome_ends_it_with_1_and_is_named(without_media: Ended) -> None:
+    assert without_media.exit_code == 1
+    unexpected = re.findall(r"^Unexpected: (.+)$", without_media.demo.stderr, re.MULTILINE)
+    assert sorted(unexpected) == [
+        f"{brand} {key} is failing, failed."
+        for brand in HEALTHY
+        for key in ("ad_assets", "ad_thumbnails")
+    ]
+    assert_nothing_is_left(without_media)
+
+
+def test_what_did_not_need_the_folder_is_fresh_and_the_rest_says_what_to_do(
+    without_media: Ended,
+) -> None:
+    status = without_media.rows(dataset_status)
+    succeeded = {
+        (row["brand_id"], row["dataset"])
+        for row in status
+        if row["last_attempt_outcome"] == "succeeded"
+    }
+    keys = ("meta_ads_performance", "meta_ad_creatives", "ad_classifications")
+    assert succeeded == {(brand, key) for brand in HEALTHY for key in keys}
+    thumbnails = next(row for row in status if row["dataset"] == "ad_thumbnails")
+    assert "occupied" in thumbnails["error_message"]
+    assert thumbnails["advice"]

@@ -1,0 +1,196 @@
+"""What Dagster is told of the catalogue, and what loading it costs."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipeline_assets.assets import ad_analysis, meta_ads
+from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS
+from pipeline_assets.datasets import DATASETS, JOBS
+from pipeline_assets.definitions import defs
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.schemas import SCHEMAS
+
+BUILT = tuple(SCHEMAS)
+HEAVY = ("sqlalchemy", "pandas", "requests", "PIL", "av")
+WATCHED_CALLS = ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen")
+JOBS_WHOSE_DATASETS_ARE_BUILT = [
+    name for name, job in JOBS.items() if all(key in SCHEMAS for key in job.datasets)
+]
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def checks_of(key: str) -> list[dg.AssetCheckSpec]:
+    assets_def = defs.resolve_assets_def(dg.AssetKey(key))
+    return [check for check in assets_def.check_specs if check.asset_key == dg.AssetKey(key)]
+
+
+def test_the_assets_are_just_the_datasets_that_have_columns(
+    specs: dict[str, dg.AssetSpec],
+) -> None:
+    assert set(specs) == set(BUILT)
+
+
+@pytest.mark.parametrize("key", BUILT)
+def test_an_asset_says_what_the_catalogue_says(specs: dict[str, dg.AssetSpec], key: str) -> None:
+    spec, dataset = specs[key], DATASETS[key]
+    assert spec.group_name == dataset.group
+    assert spec.kinds == set(dataset.kinds)
+    assert list(spec.owners) == ["team:ad-data"]
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == set(dataset.upstream)
+    assert spec.partitions_def == dg.DynamicPartitionsDefinition(name=BRAND_PARTITIONS)
+
+
+@pytest.mark.parametrize("key", BUILT)
+def test_an_assets_freshness_windows_are_the_catalogues(
+    specs: dict[str, dg.AssetSpec], key: str
+) -> None:
+    dataset = DATASETS[key]
+    assert dataset.fail_after is not None
+    assert specs[key].freshness_policy == dg.FreshnessPolicy.time_window(
+        fail_window=dataset.fail_after, warn_window=dataset.warn_after
+    )
+
+
+@pytest.mark.parametrize("key", BUILT)
+def test_an_assets_columns_are_those_of_its_schema(
+    specs: dict[str, dg.AssetSpec], key: str
+) -> None:
+    metadata = specs[key].metadata
+    shown = [
+        (column.name, column.type, column.description, column.constraints.nullable)
+        for column in metadata["dagster/column_schema"].columns
+    ]
+    declared = [(c.name, c.type.value, c.description, c.nullable) for c in SCHEMAS[key].columns]
+    assert shown == declared
+    assert metadata["dagster/table_name"] == key
+    assert metadata["key_columns"] == ", ".join(SCHEMAS[key].key)
+
+
+@pytest.mark.parametrize("key", BUILT)
+def test_an_assets_description_is_its_docstring_and_names_its_readers(
+    specs: dict[str, dg.AssetSpec], key: str
+) -> None:
+    description = specs[key].description or ""
+    for part in ("\nSource: ", "\nCheck: "):  # at a line's beginning: indented, it shows as code
+        assert part in description
+    readers = ", ".join(reader.value for reader in DATASETS[key].readers)
+    assert f"\n\nRead by: {readers}. " in description
+    assert "freshness here means any brand" in description, "the policy's meaning is no brand's"
+    assert inspect.cleandoc(description) == description
+
+
+@pytest.mark.parametrize("key", BUILT)
+def test_an_asset_has_one_check_whose_result_is_kept_for_each_brand(key: str) -> None:
+    (check,) = checks_of(key)
+    assert check.partitions_def == dg.DynamicPartitionsDefinition(name=BRAND_PARTITIONS)
+    assert not check.blocking
+    assert "Check: " in (check.description or "")
+
+
+def test_the_checks_are_named_by_what_holds_when_they_pass() -> None:
+    assert {key: checks_of(key)[0].name for key in BUILT} == {
+        "meta_ads_performance": "spend_matches_account_total",
+        "meta_ad_creatives": "ads_have_readable_creatives",
+        "ad_thumbnails": "thumbnails_are_in_the_store",
+        "ad_assets": "media_are_in_the_store",
+        "ad_classifications": "most_hooks_are_recognised",
+    }
+
+
+def test_a_window_can_be_given_where_rows_have_dates_and_nowhere_else() -> None:
+    def config_of(definition: dg.AssetsDefinition) -> set[str]:
+        schema: Any = definition.op.config_schema.config_type
+        return set(getattr(schema, "fields", None) or ())
+
+    assert config_of(meta_ads.meta_ads_performance) == {"since", "until"}
+    assert config_of(ad_analysis.ad_classifications) == set()
+
+
+def test_the_jobs_are_just_those_whose_datasets_are_all_built() -> None:
+    names = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert names == set(JOBS_WHOSE_DATASETS_ARE_BUILT)
+    assert names >= {"meta_sync", "asset_download", "ad_classification"}
+
+
+@pytest.mark.parametrize("name", JOBS_WHOSE_DATASETS_ARE_BUILT)
+def test_a_job_refreshes_its_datasets_in_one_process_within_its_time(name: str) -> None:
+    job = defs.resolve_job_def(name)
+    assert {node.name for node in job.nodes} == set(JOBS[name].datasets)
+    assert job.executor_def is dg.in_process_executor
+    assert job.tags["dagster/max_runtime"] == str(int(JOBS[name].max_runtime.total_seconds()))
+    assert job.partitions_def == dg.DynamicPartitionsDefinition(name=BRAND_PARTITIONS)
+
+
+def test_runs_of_the_asset_page_use_one_process_too() -> None:
+    assert defs.resolve_implicit_global_asset_job_def().executor_def is dg.in_process_executor
+
+
+def test_the_sensors_run_without_anybody_switching_them_on() -> None:
+    sensors = {sensor.name: sensor for sensor in defs.sensors or ()}
+    assert {name: s.minimum_interval_seconds for name, s in sensors.items()} == {
+        "sync_brands": 30,
+        "project_status": 5,
+    }
+    for sensor in sensors.values():
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_everything_that_is_defined_can_be_loaded_together() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_the_installation_is_no_configurable_resource_whose_values_dagster_would_show() -> None:
+    resource = (defs.resources or {})["installation"]
+    assert isinstance(resource, Installation)
+    assert not isinstance(resource, dg.ConfigurableResource)
+
+
+_LOOK = f"""
+import json, sys
+import dagster  # what it does itself is not ours
+calls = []
+sys.addaudithook(lambda event, _: calls.append(event) if event in {WATCHED_CALLS} else None)
+import pipeline_assets.definitions
+heavy = [name for name in {HEAVY} if name in sys.modules]
+print(json.dumps({{"heavy": heavy, "calls": calls}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def load() -> Callable[[], dict[str, list[str]]]:
+    def load_elsewhere(folder: Path = Path("/")) -> dict[str, list[str]]:
+        """Load the definitions in a process without any setting."""
+        ours = ("DAGSTER_", "PIPELINE_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        done = subprocess.run(
+            [sys.executable, "-c", _LOOK],
+            check=True,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        found: dict[str, list[str]] = json.loads(done.stdout)
+        return found
+
+    return load_elsewhere
+
+
+def test_loading_the_definitions_needs_no_setting_opens_nothing_and_stays_light(
+    load: Callable[..., dict[str, list[str]]], tmp_path: Path
+) -> None:
+    assert load(tmp_path) == {"heavy": [], "calls": []}
+    assert list(tmp_path.iterdir()) == []
