@@ -9,6 +9,13 @@ DEVELOPMENT_READY := $(VENV)/.development-ready
 # Plain name==version lines that fit the oldest Python that we support, without any index's address.
 LOCK_OPTIONS := --quiet --upgrade --python-version 3.11 --python-platform linux --no-header --no-annotate --no-emit-index-url
 
+# A virtual environment holds absolute paths: in a moved folder it is made anew.
+ifneq ($(wildcard $(READY)),)
+ifneq ($(shell cat $(READY)),$(CURDIR))
+$(shell rm -rf $(VENV))
+endif
+endif
+
 .PHONY: run demo setup test check docs lock clean
 
 run: $(READY) ## sync the demo brands, show how fresh they are, stay up until Ctrl-C
@@ -45,10 +52,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(READY): $(VENV)/bin/python requirements.lock pyproject.toml dagster_command.pth
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo 'Installing what requirements.lock names, once (a minute or two) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@cp dagster_command.pth $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-	@touch $@
+	@echo '$(CURDIR)' > $@
 
 $(DEVELOPMENT_READY): $(READY) requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock

@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         "s3://bucket/media (default: the folder media in DAGSTER_HOME).",
     )
     graph_url: str = Field(
-        default="https://graph.facebook.com", description="Address of the Meta Graph API."
+        default="https://graph.facebook.com",
+        pattern=r"^https?://[^\s/]+",
+        description="Address of the Meta Graph API.",
     )
     graph_version: str = Field(
         default="v26.0", pattern=r"^v\d+\.\d+$", description="Version of the Graph API to call."
@@ -85,12 +87,13 @@ class Settings(BaseSettings):
         if not home:
             raise InvalidConfigError(
                 "DAGSTER_HOME is not set: there is no place for database and run history.",
-                advice="Run `pipeline-assets setup` in the project's folder; start commands there.",
+                advice="Run `pipeline-assets setup` in the project's folder, after deleting an empty "
+                f"DAGSTER_HOME= from {ENV_FILE}; start commands there.",
             )
         if not Path(home).is_absolute():
             raise InvalidConfigError(
                 f"DAGSTER_HOME is {home!r}, but Dagster needs an absolute path.",
-                advice="Write the full path, or run `pipeline-assets setup`.",
+                advice=f"Write the full path, or delete it from {ENV_FILE} and run the set-up.",
             )
         return Path(home)
 
@@ -136,7 +139,13 @@ def load_env_file() -> None:
     Raises:
         InvalidConfigError: a variable is set differently in the environment.
     """
-    for name, value in dotenv_values(ENV_FILE).items():
+    try:
+        values = dotenv_values(ENV_FILE)
+    except (OSError, UnicodeDecodeError):
+        raise InvalidConfigError(
+            f"{Path(ENV_FILE).resolve()} cannot be read.", advice="It must be text in UTF-8."
+        ) from None
+    for name, value in values.items():
         if value is None:
             continue
         if os.environ.setdefault(name, value) != value:

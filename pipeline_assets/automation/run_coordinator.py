@@ -7,12 +7,11 @@ job at a time) and its job's maximum runtime. This is Dagster's documented hook 
 from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 
 from pipeline_assets.control.run_tags import (
-    LANE,
-    MAX_RUNTIME,
     PARTITION,
     job_of_run,
     lane_tags,
 )
+from pipeline_assets.schemas import SCHEMAS
 
 
 class BrandRunCoordinator(QueuedRunCoordinator):
@@ -28,11 +27,10 @@ class BrandRunCoordinator(QueuedRunCoordinator):
 
 
 def _limits_of(run: DagsterRun) -> dict[str, str]:
-    dataset_keys = {key.to_user_string() for key in run.asset_selection or ()}
-    job = job_of_run(run.job_name, dataset_keys)
+    # A run of Dagster's asset job without a selection is one of all assets.
+    dataset_keys = {key.to_user_string() for key in run.asset_selection or ()} or set(SCHEMAS)
+    is_asset_job = run.job_name.startswith("__ASSET_JOB")
+    job = job_of_run(run.job_name, dataset_keys if is_asset_job else set())
     if job is None:
         return {}
     return lane_tags(job, run.tags.get(PARTITION))
-
-
-__all__ = ["LANE", "MAX_RUNTIME", "BrandRunCoordinator"]

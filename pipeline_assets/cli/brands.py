@@ -94,7 +94,7 @@ def show(*, brand_id: str, as_json: bool) -> None:
 @click.option("--until", help="When it resumes by itself: 2026-01-31 or 2026-01-31T08:00 (UTC).")
 @json_option
 def pause(*, brand_id: str, reason: str, until: str | None, as_json: bool) -> None:
-    """Pause a brand: no scheduled sync until it is resumed."""
+    """Pause a brand: say that it shall not be synced, why, and until when."""
     if not reason.strip():
         raise InvalidConfigError("The reason is empty.", advice="Say why, for those who wonder.")
     paused = registry.pause_brand(

@@ -1,5 +1,6 @@
 """Starting and stopping Dagster's own processes: webserver, daemon and code server."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 import psutil
 import requests
@@ -29,7 +30,8 @@ class DagsterDevelopment:
     """`dagster dev` for a folder's workspace.yaml while the `with` block lasts.
 
     Its output goes to a file in DAGSTER_HOME (`home`). `port` and `url` hold once it has started:
-    whoever takes the preferred port first, keeps it.
+    whoever takes the preferred port first, keeps it. One at a time per DAGSTER_HOME: two daemons
+    would do everything twice. What a killed process left running is ended first.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class DagsterDevelopment:
         self._folder = folder or Path.cwd()
         self.port = free_port(preferred_port)
         self.log_file = home / "dagster-dev.log"
+        self._home = home
+        self._lock: TextIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,6 +51,7 @@ class DagsterDevelopment:
 
     def __enter__(self) -> Self:
         try:
+            self._take_over()
             self._start()
             while not self._is_loaded():
                 self.stop()
@@ -70,19 +75,14 @@ class DagsterDevelopment:
 
         Dagster's own end comes before that of its code server and of runs in progress.
         """
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
-        while left := self._processes():
-            if time.monotonic() > deadline:
-                for process in left:
-                    with suppress(psutil.NoSuchProcess):
-                        process.kill()
-            self._process.poll()
-            time.sleep(0.1)
-        self._process.wait()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+            self._await_end(self._process.pid)
+            self._process.wait()
+            self._process = None
+        if self._lock is not None:
+            self._lock.close()
 
     def raise_if_ended(self) -> None:
         """Notice that Dagster has ended by itself.
@@ -97,6 +97,30 @@ class DagsterDevelopment:
                 "Dagster ended by itself: " + " ".join(line.strip() for line in tail),
                 advice=f"All of its output is in {self.log_file}.",
             )
+
+    def _take_over(self) -> None:
+        """Make sure that nobody else runs Dagster on this DAGSTER_HOME.
+
+        The lock goes with its process, however that ends; the file names the session it began.
+
+        Raises:
+            PipelineError: somebody does, and lives.
+        """
+        self._lock = (self._home / "dagster-dev.lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PipelineError(
+                f"Dagster is running for {self._home} already, started in another terminal.",
+                advice="Use that one, or end it with Ctrl-C.",
+            ) from None
+        self._lock.seek(0)
+        left_behind = self._lock.read().strip()
+        if left_behind.isdecimal():
+            for process in self._processes(int(left_behind)):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGINT)
+            self._await_end(int(left_behind))
 
     def _start(self) -> None:
         command = [
@@ -113,6 +137,10 @@ class DagsterDevelopment:
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in good order
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+        assert self._lock is not None
+        self._lock.truncate(0)
+        self._lock.write(str(self._process.pid))
+        self._lock.flush()
 
     def _is_loaded(self) -> bool:
         """Wait until it has loaded our code; False: another program took its port meanwhile.
@@ -140,21 +168,34 @@ class DagsterDevelopment:
 
     def _is_listening(self) -> bool:
         """Whether one of its processes listens on the port."""
-        for process in self._processes():
+        assert self._process is not None
+        for process in self._processes(self._process.pid):
             with suppress(psutil.NoSuchProcess):
                 for each in process.net_connections(kind="tcp"):
                     if each.status == psutil.CONN_LISTEN and each.laddr.port == self.port:
                         return True
         return False
 
-    def _processes(self) -> list[psutil.Process]:
-        """All living processes of its session, which it began for itself."""
-        assert self._process is not None
+    def _await_end(self, session: int) -> None:
+        """Wait until nothing of a session runs any more; end by force what takes too long."""
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        while left := self._processes(session):
+            if time.monotonic() > deadline:
+                for process in left:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+            if self._process is not None:
+                self._process.poll()
+            time.sleep(0.1)
+
+    def _processes(self, session: int) -> list[psutil.Process]:
+        """The living processes of a session that `_start` began, for this DAGSTER_HOME."""
         found = []
         for process in psutil.process_iter():
-            with suppress(psutil.NoSuchProcess, OSError):  # ended meanwhile, or somebody else's
-                is_ours = os.getsid(process.pid) == self._process.pid
-                if is_ours and process.status() != psutil.STATUS_ZOMBIE:
+            with suppress(psutil.Error, OSError):  # ended meanwhile, or somebody else's
+                if os.getsid(process.pid) != session or process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if process.environ().get("DAGSTER_HOME") == str(self._home):
                     found.append(process)
         return found
 

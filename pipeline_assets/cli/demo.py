@@ -1,16 +1,17 @@
 """`pipeline-assets demo`: three brands of a simulated Meta, synced through real Dagster runs."""
 
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import sqlalchemy as sa
-from dagster_graphql import DagsterGraphQLClient
+from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from rich.live import Live
 from rich.table import Table
 
@@ -31,11 +32,13 @@ from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
 from pipeline_assets.simulator.server import SimulatorServer
+from pipeline_assets.storage.rate_budgets import RateBudgetTable
 from pipeline_assets.storage.tables import dataset_attempts
 
 JOB = "meta_sync"
 EXPIRED_BRAND = "initech"
 _SYNC_TIMEOUT_SECONDS = 300
+_CANCEL_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def demo(*, stay: bool, as_json: bool) -> None:
     console.print("Setting up the database and Dagster's storage …")
     installation = prepare()
     with ExitStack() as running:
+        running.enter_context(_interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         world = build_demo_world(utcnow().date())
         simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
         _register_brands(installation, simulator)
@@ -67,7 +71,12 @@ def demo(*, stay: bool, as_json: bool) -> None:
         dagster = running.enter_context(DagsterDevelopment(home=installation.settings.dagster_home))
         console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
         current = _Demo(installation, dagster, _launch(dagster))
-        states = _watch(current)
+        try:
+            states = _watch(current)
+        except KeyboardInterrupt:
+            console.print("Stopping; the runs in progress are cancelled …")
+            _cancel(current)
+            raise
         if as_json:
             print_json([state.as_row() for state in states])
         else:
@@ -139,7 +148,8 @@ def _watch(current: _Demo) -> list[DatasetState]:
             project(instance, engine)
             states = read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
             outcomes = _outcomes(engine, current.run_ids)
-            live.update(_progress_table(states, outcomes, current.run_ids))
+            limits = _limits(engine)
+            live.update(_progress_table(states, outcomes, current.run_ids, limits))
             if all(_is_ended(instance.get_run_by_id(run)) for run in current.run_ids.values()):
                 project(instance, engine)
                 return read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
@@ -150,6 +160,32 @@ def _watch(current: _Demo) -> list[DatasetState]:
                     advice=f"Look at them in {current.dagster.url}/runs.",
                 )
             time.sleep(0.5)
+
+
+def _cancel(current: _Demo) -> None:
+    """End the runs, so that their history says what happened: somebody stopped them."""
+    client = DagsterGraphQLClient(HOST, port_number=current.dagster.port)
+    deadline = time.monotonic() + _CANCEL_TIMEOUT_SECONDS
+    with open_dagster(current.installation.settings) as instance:
+        for run_id in current.run_ids.values():
+            if not _is_ended(instance.get_run_by_id(run_id)):
+                with suppress(DagsterGraphQLClientError):  # it has ended meanwhile
+                    client.terminate_run(run_id)
+        while time.monotonic() < deadline and not all(
+            _is_ended(instance.get_run_by_id(run_id)) for run_id in current.run_ids.values()
+        ):
+            time.sleep(0.2)
+
+
+@contextmanager
+def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Make these signals end the work as Ctrl-C does, in good order: a closed terminal, `kill`."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _is_ended(run: Any) -> bool:
@@ -166,10 +202,23 @@ def _outcomes(engine: sa.Engine, run_ids: Mapping[str, str]) -> dict[tuple[str, 
         return {(row.brand_id, row.dataset): row.outcome for row in connection.execute(query)}
 
 
+def _limits(engine: sa.Engine) -> dict[str, str]:
+    """What brands wait for just now: Meta's limits, by brand."""
+    now = utcnow()
+    keys = {f"account:{each}": brand.slug for brand in DEMO_BRANDS for each in brand.ad_accounts}
+    blocked = RateBudgetTable(engine).read_blocked_until(list(keys))
+    return {
+        keys[key]: f"waits {(until - now).total_seconds():.0f} s for Meta's limit"
+        for key, until in blocked.items()
+        if until > now
+    }
+
+
 def _progress_table(
     states: Sequence[DatasetState],
     outcomes: Mapping[tuple[str, str], str | None],
     run_ids: Mapping[str, str],
+    limits: Mapping[str, str],
 ) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("brand", "done", "now"):
@@ -177,11 +226,13 @@ def _progress_table(
     for brand_id in run_ids:
         of_brand = [state for state in states if state.brand_id == brand_id]
         ended = sum(1 for (brand, _), outcome in outcomes.items() if brand == brand_id and outcome)
-        working = [state for state in of_brand if state.progress]
+        doing = [_doing(state) for state in of_brand if state.progress]
+        if brand_id in limits:
+            doing.append(limits[brand_id])
         table.add_row(
             brand_id,
             f"{ended} of {len(of_brand)} datasets",
-            "; ".join(map(_doing, working)) or ("" if ended else "queued"),
+            "; ".join(doing) or ("" if ended else "queued"),
         )
     return table
 

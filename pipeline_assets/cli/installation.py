@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 INSTANCE_FILE = "dagster.yaml"
 
 
+def _storage_block(file: "Path") -> str:
+    """The part of a dagster.yaml below its line `storage:`, as text; empty without one."""
+    return file.read_text().partition("\nstorage:")[2]
+
+
 def open_installation() -> Installation:
     """The installation that the environment and `.env` describe.
 
@@ -31,7 +36,24 @@ def open_installation() -> Installation:
             f"DAGSTER_HOME is {settings.dagster_home}, where no set-up has been done yet.",
             advice="Run `pipeline-assets setup` in the project's folder.",
         )
+    _check_same_database(settings)
     return Installation(settings)
+
+
+def _check_same_database(settings: Settings) -> None:
+    """Dagster's storage and our tables belong together: PostgreSQL for both or for neither."""
+    is_set_up = "PIPELINE_DATABASE_URL" in _storage_block(settings.dagster_home / INSTANCE_FILE)
+    is_set = settings.resolved_database_url().startswith("postgres")
+    if is_set_up and not is_set:
+        raise InvalidConfigError(
+            "This installation uses PostgreSQL, but PIPELINE_DATABASE_URL is not set here.",
+            advice="Set it, for example in .env; or run `pipeline-assets setup` to use SQLite.",
+        )
+    if is_set and not is_set_up:
+        raise InvalidConfigError(
+            "PIPELINE_DATABASE_URL names a PostgreSQL that this installation is not set up for.",
+            advice="Run `pipeline-assets setup`.",
+        )
 
 
 @contextmanager

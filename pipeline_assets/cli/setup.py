@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import yaml
+from dotenv import dotenv_values
 
 from pipeline_assets.brands.registry import list_brands
 from pipeline_assets.cli.installation import INSTANCE_FILE, open_dagster
@@ -77,9 +78,21 @@ def prepare() -> Installation:
 def _write_files(template: Path) -> Settings:
     _write_env_file()
     settings = Settings.load()
+    _refuse_vanished_home(settings.dagster_home)
     settings.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_instance_file(template, settings)
     return settings
+
+
+def _refuse_vanished_home(home: Path) -> None:
+    """A home elsewhere that is not there: the project was moved, and its data with it."""
+    named_in_file = dotenv_values(ENV_FILE).get("DAGSTER_HOME") == str(home)
+    if named_in_file and not home.exists() and Path.cwd() not in home.parents:
+        raise InvalidConfigError(
+            f"{ENV_FILE} names DAGSTER_HOME={home}, which is not there.",
+            advice=f"If this folder was moved, delete that line from {ENV_FILE} and run the set-up "
+            "again; if it is a new place, create the folder first.",
+        )
 
 
 def _write_env_file() -> None:

@@ -222,7 +222,17 @@ def _run_failure(event: dg.DagsterEvent) -> Failure:
     error = event.job_failure_data.error if event.event_specific_data else None
     if error is not None:
         return Failure(error.cls_name or "RunFailed", error.message.strip())
-    return Failure("WorkerLost", event.message or "The run's worker ended without a word.")
+    return worker_lost(event.message or "The run's worker ended without a word.")
+
+
+def worker_lost(message: str) -> Failure:
+    """The failure of a run whose process ended before its work did."""
+    return Failure(
+        "WorkerLost",
+        message,
+        advice="Dagster starts a crashed run again by itself; when it happens time and again, look "
+        "at the run's log and at the machine's memory.",
+    )
 
 
 def _instant(timestamp: float | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,12 +18,15 @@ from pipeline_assets.storage.tables import run_heartbeats
 BEAT_SECONDS = 5.0
 """Often enough to tell slow from dead within a minute, seldom enough to cost nothing."""
 
+NEWS_SECONDS = 1.0
+"""Progress goes out this soon after it changed: somebody may be watching."""
+
 
 class Heartbeat:
     """Beats for one dataset of one run while the `with` block lasts, then removes its row.
 
     `progress(done, total, stage)` may be called from any thread and as often as one likes; what it
-    says goes out with the next beat.
+    says goes out within a second.
     """
 
     def __init__(
@@ -69,23 +73,29 @@ class Heartbeat:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        with write_transaction(self._engine) as connection:
-            connection.execute(run_heartbeats.delete().where(*self._mine()))
+        try:
+            with write_transaction(self._engine) as connection:
+                connection.execute(run_heartbeats.delete().where(*self._mine()))
+        except Exception as error:  # noqa: BLE001 - must not hide how the work itself ended
+            self._on_error(error)
 
     def _beat(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
+        written, written_at = self._said(), time.monotonic()
+        while not self._stop.wait(NEWS_SECONDS):
+            said = self._said()
+            if said == written and time.monotonic() - written_at < BEAT_SECONDS:
+                continue
             try:
                 self._write()
             except Exception as error:  # noqa: BLE001 - a missed beat must not end the work it tells of
                 self._on_error(error)
+            written, written_at = said, time.monotonic()
+
+    def _said(self) -> dict[str, int | str | None]:
+        return {"done": self._done, "total": self._total, "stage": self._stage}
 
     def _write(self) -> None:
-        now = {
-            "done": self._done,
-            "total": self._total,
-            "stage": self._stage,
-            "beat_at": utcnow(),
-        }
+        now = {**self._said(), "beat_at": utcnow()}
         with write_transaction(self._engine) as connection:
             updated = connection.execute(run_heartbeats.update().where(*self._mine()).values(now))
             if not updated.rowcount:

@@ -21,6 +21,7 @@ from pipeline_assets.control.dagster_log import (
     RunHistory,
     RunState,
     StepHistory,
+    worker_lost,
 )
 from pipeline_assets.datasets import upstream_of
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
@@ -116,7 +117,7 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
     if step.started_at is None and blockers:
         reason = f"Not tried because {', '.join(blockers)} failed in the same run."
         return _ended(history.ended_at, "skipped", Failure("UpstreamFailed", reason))
-    failure = history.failure or Failure("WorkerLost", "The run ended before this dataset did.")
+    failure = history.failure or worker_lost("The run ended before this dataset did.")
     return _ended(history.ended_at, "failed", failure)
 
 

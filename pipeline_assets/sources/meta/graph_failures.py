@@ -263,7 +263,11 @@ def _transient_error(failure: GraphFailure, remedy: Remedy, *, subject: str) -> 
         return UnknownReportTroubleError(
             _sentence(f"Meta cannot make a report for {subject}", failure)
         )
-    return SourceUnavailableError(_sentence(f"Meta did not answer properly for {subject}", failure))
+    return SourceUnavailableError(
+        _sentence(f"Meta did not answer properly for {subject}", failure),
+        advice="Usually it passes by itself. If not, check this machine's network and "
+        "PIPELINE_GRAPH_URL, then Meta's status page.",
+    )
 
 
 def _sentence(what: str, failure: GraphFailure) -> str:

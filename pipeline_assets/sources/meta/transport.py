@@ -129,11 +129,15 @@ class GraphTransport:
             ) as response:
                 content = self._read_body(response, deadline)
                 return Answer(response.status_code, response.headers, _parse(content, response))
+        except requests.ConnectTimeout:
+            problem = f"{self.base_url} did not take the connection in time"
+        except requests.ConnectionError as error:
+            problem = f"{self.base_url}: {_connection_problem(error)}"
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = type(error).__name__
+            problem = f"the call to {self.base_url} failed ({type(error).__name__})"
         # Raised here and not above, so that not even as its context does it carry the library's
         # error, whose text holds the address with its parameters.
-        raise BrokenAnswerError(f"the call failed ({problem})")
+        raise BrokenAnswerError(problem)
 
     def _read_body(self, response: requests.Response, deadline: float) -> bytes:
         """The whole body; a read time-out alone would let one byte a minute go on for hours."""
@@ -160,6 +164,16 @@ def _make_session() -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     logging.getLogger("urllib3.connectionpool").addFilter(_REDACTING_FILTER)
     return session
+
+
+def _connection_problem(error: requests.ConnectionError) -> str:
+    """What went wrong, in words of our own: the library's text holds the address."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+        return "its name cannot be resolved"
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return "it takes no connection"
+    return "the connection ended before the answer did"
 
 
 def _parse(content: bytes, response: requests.Response) -> Any:
