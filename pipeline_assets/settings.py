@@ -87,8 +87,8 @@ class Settings(BaseSettings):
         if not home:
             raise InvalidConfigError(
                 "DAGSTER_HOME is not set: there is no place for database and run history.",
-                advice="Run `pipeline-assets setup` in the project's folder, after deleting an empty "
-                f"DAGSTER_HOME= from {ENV_FILE}; start commands there.",
+                advice="Run `pipeline-assets setup` in the project's folder and start commands "
+                f"there; an empty DAGSTER_HOME= in {ENV_FILE} has to go first.",
             )
         if not Path(home).is_absolute():
             raise InvalidConfigError(
