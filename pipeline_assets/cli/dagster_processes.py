@@ -42,6 +42,7 @@ class DagsterDevelopment:
         self.log_file = home / "dagster-dev.log"
         self._home = home
         self._lock: TextIO | None = None
+        self._start_deadline = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,11 +51,12 @@ class DagsterDevelopment:
         return f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> Self:
+        self._start_deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         try:
             self._take_over()
             self._start()
             while not self._is_loaded():
-                self.stop()
+                self._end()
                 self.port = free_port(0)
                 self._start()
         except BaseException:
@@ -75,14 +77,18 @@ class DagsterDevelopment:
 
         Dagster's own end comes before that of its code server and of runs in progress.
         """
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGINT)
-            self._await_end(self._process.pid)
-            self._process.wait()
-            self._process = None
+        self._end()
         if self._lock is not None:
             self._lock.close()
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        self._await_end(self._process.pid)
+        self._process.wait()
+        self._process = None
 
     def raise_if_ended(self) -> None:
         """Notice that Dagster has ended by itself.
@@ -135,7 +141,8 @@ class DagsterDevelopment:
                 stdin=subprocess.DEVNULL,
                 cwd=self._folder,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in good order
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # Its home is also how its processes are told from others'.
+                env={**os.environ, "DAGSTER_HOME": str(self._home), "PYTHONUNBUFFERED": "1"},
             )
         assert self._lock is not None
         self._lock.truncate(0)
@@ -148,8 +155,7 @@ class DagsterDevelopment:
         Raises:
             PipelineError: it ended, or did not load in time.
         """
-        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < self._start_deadline:
             self.raise_if_ended()
             try:
                 answer = requests.post(f"{self.url}/graphql", json={"query": _LOADED}, timeout=5)

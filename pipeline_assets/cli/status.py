@@ -34,11 +34,12 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
     if context.invoked_subcommand is not None:
         return
     installation = open_installation()
+    engine = installation.engine  # first of all: it says best what is wrong with a database
     for brand_id in brand_ids:
-        get_brand(installation.engine, brand_id)  # an unknown one gets its clear error
+        get_brand(engine, brand_id)  # an unknown one gets its clear error
     with open_dagster(installation.settings) as instance:
-        project(instance, installation.engine)
-    states = read_states(installation.engine, now=utcnow(), brand_ids=set(brand_ids) or None)
+        project(instance, engine)
+    states = read_states(engine, now=utcnow(), brand_ids=set(brand_ids) or None)
     if as_json:
         print_json([state.as_row() for state in states])
     elif states:
@@ -52,8 +53,9 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
 def rebuild(*, as_json: bool) -> None:
     """Throw attempts and status away and read them again from Dagster's event log."""
     installation = open_installation()
+    engine = installation.engine
     with open_dagster(installation.settings) as instance:
-        applied = rebuild_projection(instance, installation.engine)
+        applied = rebuild_projection(instance, engine)
     if as_json:
         print_json({"runs": applied})
     else:

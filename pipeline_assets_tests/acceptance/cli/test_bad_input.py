@@ -212,7 +212,7 @@ def test_a_setting_that_cannot_work_is_named(
     cli: CommandLine, name: str, value: str, said: str
 ) -> None:
     cli.settings[name] = value
-    for command in (("brands", "list"), ("status", "--json"), ("setup",)):
+    for command in (("setup",), ("brands", "list"), ("status", "--json")):
         message = cli.refused(*command)
         assert said in message
         assert "hunter22" not in message
@@ -233,10 +233,28 @@ def test_a_login_that_postgresql_refuses_is_named_without_the_password(
 ) -> None:
     wrong = make_url(postgres_url).set(username="nobody", password="hunter22")
     cli.settings["PIPELINE_DATABASE_URL"] = wrong.render_as_string(hide_password=False)
-    said = cli.refused("brands", "list")
+    said = cli.refused("setup")
     assert "PostgreSQL refuses the connection to" in said
     assert "Correct user, password or database name" in said
     assert "hunter22" not in said
+
+
+def test_a_postgresql_that_the_set_up_does_not_know_of_asks_for_the_set_up(
+    cli: CommandLine, postgres_url: str
+) -> None:
+    cli.settings["PIPELINE_DATABASE_URL"] = postgres_url
+    said = cli.refused("brands", "list")
+    assert "not set up for" in said
+    assert "pipeline-assets setup" in said
+    cli.done("setup")
+    assert cli.done("brands", "list", "--json").json == []
+    del cli.settings["PIPELINE_DATABASE_URL"]
+    assert "PIPELINE_DATABASE_URL is not set here" in cli.refused("status")
+
+
+def test_an_env_file_that_is_no_text_is_named(cli: CommandLine) -> None:
+    (cli.folder / ".env").write_bytes(b"\xff\xfe\x00")
+    assert ".env cannot be read." in cli.refused("brands", "list")
 
 
 def test_a_database_of_a_newer_version_is_refused_and_untouched(cli: CommandLine) -> None:

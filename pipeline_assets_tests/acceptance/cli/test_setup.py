@@ -168,3 +168,18 @@ def test_before_the_setup_every_command_asks_for_it(
     assert f"{tmp_path / 'nowhere'}, where no set-up has been done yet." in said
     assert "Run `pipeline-assets setup`" in said
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_moved_folder_is_not_set_up_at_its_old_place(fresh: CommandLine, tmp_path: Path) -> None:
+    old_home = tmp_path / "old place" / ".dagster"
+    (fresh.folder / ".env").write_text(f"DAGSTER_HOME='{old_home}'\n")
+    said = fresh.refused("setup")
+    assert f"names DAGSTER_HOME={old_home}, which is not there." in said
+    assert "delete that line" in said
+    assert not old_home.parent.exists()
+
+
+def test_a_home_that_was_deleted_in_its_own_folder_is_made_anew(fresh: CommandLine) -> None:
+    (fresh.folder / ".env").write_text(f"DAGSTER_HOME={fresh.folder / '.dagster'}\n")
+    fresh.done("setup")
+    assert (fresh.folder / ".dagster" / "dagster.yaml").is_file()
