@@ -53,7 +53,7 @@ class DagsterDevelopment:
     def __enter__(self) -> Self:
         self._start_deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         try:
-            self._take_over()
+            self.take_over()
             self._start()
             while not self._is_loaded():
                 self._end()
@@ -104,7 +104,7 @@ class DagsterDevelopment:
                 advice=f"All of its output is in {self.log_file}.",
             )
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
         """Make sure that nobody else runs Dagster on this DAGSTER_HOME.
 
         The lock goes with its process, however that ends; the file names the session it began.
@@ -112,16 +112,18 @@ class DagsterDevelopment:
         Raises:
             PipelineError: somebody does, and lives.
         """
-        self._lock = (self._home / "dagster-dev.lock").open("a+")
+        lock = (self._home / "dagster-dev.lock").open("a+")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            lock.close()
             raise PipelineError(
                 f"Dagster is running for {self._home} already, started in another terminal.",
                 advice="Use that one, or end it with Ctrl-C.",
             ) from None
-        self._lock.seek(0)
-        left_behind = self._lock.read().strip()
+        self._lock = lock
+        lock.seek(0)
+        left_behind = lock.read().strip()
         if left_behind.isdecimal():
             for process in self._processes(int(left_behind)):
                 with suppress(psutil.NoSuchProcess):

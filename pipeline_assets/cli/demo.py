@@ -63,7 +63,7 @@ def demo(*, stay: bool, as_json: bool) -> None:
     console.print("Setting up the database and Dagster's storage …")
     installation = prepare()
     with ExitStack() as running:
-        running.enter_context(_interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        running.enter_context(interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         world = build_demo_world(utcnow().date())
         simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
         _register_brands(installation, simulator)
@@ -178,7 +178,7 @@ def _cancel(current: _Demo) -> None:
 
 
 @contextmanager
-def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
     """Make these signals end the work as Ctrl-C does, in good order: a closed terminal, `kill`."""
     before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
     try:
