@@ -18,6 +18,9 @@ from pipeline_assets.control.run_tags import PARTITION, job_of_run
 INCOMPLETE = "incomplete"
 """Prefix of the metadata of a materialization that lacks a part of the brand (see `Failure`)."""
 
+INTERRUPTED = "DagsterExecutionInterruptedError"
+"""What a step fails with when its run is ended from outside: by a person, or over its time."""
+
 _EVENT_TYPES = {
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     dg.DagsterEventType.STEP_START,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pipeline_assets.control import dagster_log
 from pipeline_assets.control.dagster_log import (
     INCOMPLETE,
+    INTERRUPTED,
     Failure,
     RunHistory,
     RunState,
@@ -109,7 +110,10 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
     if step.materialization is not None:
         return _stored(step.materialization)
     if step.failed_at is not None:
-        return _ended(step.failed_at, "failed", step.failure)
+        if step.failure is None or step.failure.error_class != INTERRUPTED:
+            return _ended(step.failed_at, "failed", step.failure)
+        if history.state is not RunState.FAILED:
+            return _ended(step.failed_at, "cancelled", None)
     if history.state is RunState.ACTIVE:
         return _ended(None, None, None)
     if history.state is RunState.CANCELLED:

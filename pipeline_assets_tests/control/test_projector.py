@@ -5,11 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome
-from pipeline_assets.control.dagster_log import changed_runs
-from pipeline_assets.control.projector import project, rebuild
+from pipeline_assets.control.dagster_log import (
+    INTERRUPTED,
+    Failure,
+    RunHistory,
+    RunState,
+    StepHistory,
+    changed_runs,
+)
+from pipeline_assets.control.projector import attempts_of, project, rebuild
 from pipeline_assets.errors import AccessError, CredentialError, RateLimitedError
 from pipeline_assets.storage.tables import dataset_attempts, dataset_status
 
@@ -249,3 +257,34 @@ def test_runs_of_other_code_are_left_alone(instance: dg.DagsterInstance, engine:
     dg.materialize([somebody_elses_table], instance=instance)
     project(instance, engine)
     assert rows_of(engine, dataset_attempts) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "error_class"),
+    [
+        (RunState.CANCELLED, "cancelled", None),
+        (RunState.ACTIVE, "cancelled", None),  # it is being cancelled
+        (RunState.FAILED, "failed", "MaxRuntimeExceeded"),
+    ],
+)
+def test_a_step_ended_from_outside_is_cancelled_unless_the_run_failed_for_a_reason(
+    state: RunState, outcome: str, error_class: str | None
+) -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    failure = Failure(INTERRUPTED, "Execution was interrupted.")
+    history = RunHistory(
+        run_id="run-1",
+        job="meta_sync",
+        state=state,
+        tags={},
+        ended_at=at,
+        failure=Failure("MaxRuntimeExceeded", "Too long.") if state is RunState.FAILED else None,
+        steps={
+            ("acme", "ad_assets"): StepHistory(
+                planned_at=at, started_at=at, failed_at=at, failure=failure
+            )
+        },
+    )
+    (attempt,) = attempts_of(history)
+    assert (attempt["outcome"], attempt["error_class"]) == (outcome, error_class)
+    assert attempt["ended_at"] == at
