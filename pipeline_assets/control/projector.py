@@ -110,10 +110,7 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
     if step.materialization is not None:
         return _stored(step.materialization)
     if step.failed_at is not None:
-        if step.failure is None or step.failure.error_class != INTERRUPTED:
-            return _ended(step.failed_at, "failed", step.failure)
-        if history.state is not RunState.FAILED:
-            return _ended(step.failed_at, "cancelled", None)
+        return _failed(history, step)
     if history.state is RunState.ACTIVE:
         return _ended(None, None, None)
     if history.state is RunState.CANCELLED:
@@ -123,6 +120,14 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
         return _ended(history.ended_at, "skipped", Failure("UpstreamFailed", reason))
     failure = history.failure or worker_lost("The run ended before this dataset did.")
     return _ended(history.ended_at, "failed", failure)
+
+
+def _failed(history: RunHistory, step: StepHistory) -> Row:
+    if step.failure is None or step.failure.error_class != INTERRUPTED:
+        return _ended(step.failed_at, "failed", step.failure)
+    if history.state is RunState.FAILED:  # ended from outside for a reason: say that one
+        return _ended(step.failed_at, "failed", history.failure or step.failure)
+    return _ended(step.failed_at, "cancelled", None)
 
 
 def _stored(materialization: dagster_log.Materialization) -> Row:
