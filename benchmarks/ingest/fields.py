@@ -1,6 +1,8 @@
 """What both sides read: the same account, days and fields."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
+
+from pipeline_assets.clock import utcnow
 
 ACCOUNT = "act_10000001"
 
@@ -16,5 +18,5 @@ FIELDS = tuple(
 
 def window_of(days: int) -> tuple[date, date]:
     """The last `days` days, today included."""
-    today = datetime.now(UTC).date()
+    today = utcnow().date()
     return today - timedelta(days - 1), today

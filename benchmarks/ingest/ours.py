@@ -3,10 +3,10 @@
 import argparse
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.ingest.fields import ACCOUNT, FIELDS, window_of
+from pipeline_assets.clock import utcnow
 from pipeline_assets.schemas import META_ADS_PERFORMANCE
 from pipeline_assets.sources import meta
 from pipeline_assets.storage.engine import build_engine
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, required=True)
     parser.add_argument("--fields", choices=["rival", "product"], default="rival")
     arguments = parser.parse_args()
-    now = datetime.now(UTC)
+    now = utcnow()
     since, until = window_of(arguments.days)
     with tempfile.TemporaryDirectory() as folder:
         engine = build_engine(f"sqlite:///{Path(folder) / 'bench.db'}")

@@ -136,6 +136,7 @@ def test_a_copy_of_the_projects_own_dagster_yaml_is_no_other_project(
     (tmp_path / "dagster.yaml").write_bytes((fresh.folder / "dagster.yaml").read_bytes())
     fresh.settings["DAGSTER_HOME"] = str(tmp_path)
     fresh.done("setup")
+    assert (tmp_path / "dagster.yaml").read_text().startswith("# Written by")
 
 
 def test_a_home_that_cannot_be_made_is_named(fresh: CommandLine, tmp_path: Path) -> None:
