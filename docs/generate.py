@@ -30,7 +30,8 @@ def _commands() -> str:
         with the tables' own column names and nothing else; times are ISO 8601 in UTC.
 
         Exit codes: 0 done, 1 it could not be done (one sentence on standard error says why and
-        what to do), 2 the command line is wrong.
+        what to do), 2 the command line is wrong, 130 Ctrl-C. With `--wait` also how the work ended:
+        0 succeeded, 3 some of it failed (partial), 4 failed, 5 cancelled.
         """)
     return "\n".join([intro, *_command_sections(root, "pipeline-assets")])
 

@@ -7,6 +7,8 @@ from pipeline_assets.assets.ad_assets import ad_assets
 from pipeline_assets.assets.ad_thumbnails import ad_thumbnails
 from pipeline_assets.assets.meta_ads import meta_ad_creatives, meta_ads_performance
 from pipeline_assets.automation.jobs import build_jobs
+from pipeline_assets.automation.retention import build_retention
+from pipeline_assets.automation.schedules import build_schedules
 from pipeline_assets.automation.sensors import build_sensors
 from pipeline_assets.resources.installation import Installation
 
@@ -17,6 +19,8 @@ def build_definitions(installation: Installation | None = None) -> dg.Definition
     The in-process executor is the default for all runs, also those of the asset page: one
     interpreter per run instead of one more per step.
     """
+    jobs = build_jobs()
+    retention_job, retention_schedule = build_retention()
     return dg.Definitions(
         assets=[
             meta_ads_performance,
@@ -25,8 +29,9 @@ def build_definitions(installation: Installation | None = None) -> dg.Definition
             ad_assets,
             ad_classifications,
         ],
-        jobs=build_jobs(),
-        sensors=build_sensors(),
+        jobs=[*jobs, retention_job],
+        schedules=[*build_schedules(), retention_schedule],
+        sensors=build_sensors(jobs),
         resources={"installation": installation or Installation()},
         executor=dg.in_process_executor,
     )

@@ -87,3 +87,15 @@ class SourceRejectedError(PermanentError):
 
 class SupersededError(PermanentError):
     """A newer attempt has written the same window: this one's older rows are refused."""
+
+
+def is_permanent(error_class: str) -> bool:
+    """Whether an error of this class name is one that trying again cannot help.
+
+    Whatever is not in the tree is a bug or a crash, and worth another try.
+    """
+    return error_class in _names_below(PermanentError)
+
+
+def _names_below(parent: type[PipelineError]) -> set[str]:
+    return {parent.__name__}.union(*map(_names_below, parent.__subclasses__()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipeline_assets.errors import InvalidConfigError
@@ -18,6 +18,15 @@ from pipeline_assets.errors import InvalidConfigError
 ENV_FILE = ".env"
 
 _DATABASES = ("postgresql://", "postgresql+psycopg2://", "sqlite:///")
+
+
+class JobRetries(BaseModel):
+    """What one job does differently after a failure; what is left out is as for all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int | None = Field(default=None, ge=0, le=20)
+    base_seconds: float | None = Field(default=None, gt=0)
 
 
 class Settings(BaseSettings):
@@ -70,6 +79,45 @@ class Settings(BaseSettings):
     )
     download_concurrency: int = Field(
         default=8, ge=1, le=64, description="Media downloads at a time within one run."
+    )
+
+    retry_base_seconds: float = Field(
+        default=300,
+        gt=0,
+        description="How long after a failure that may pass the first new try comes; each further "
+        "one waits twice as long, at most an hour, and at least as long as the source asked for.",
+    )
+    retry_count: int = Field(
+        default=3, ge=0, le=20, description="How many new tries follow a failure that may pass."
+    )
+    job_retries: dict[str, JobRetries] = Field(
+        default={},
+        description="JSON that says otherwise for a job, for example "
+        '`{"meta_sync": {"count": 5, "base_seconds": 60}}`.',
+    )
+
+    retention_run_days: int = Field(
+        default=30,
+        ge=0,
+        description="How long Dagster's ended runs and their events are kept; 0: for ever. A run "
+        "that holds the last success or attempt of a dataset for a brand stays however old it is.",
+    )
+    retention_attempt_days: int = Field(
+        default=90,
+        ge=0,
+        description="How long attempts are kept, the last success and attempt apart; 0: for ever.",
+    )
+    retention_archive_days: int = Field(
+        default=30,
+        ge=0,
+        description="How long ended requests stay among the current ones before they are archived; "
+        "0: for ever.",
+    )
+    retention_history_days: int = Field(
+        default=365,
+        ge=0,
+        description="How long archived requests, ended resyncs and audit entries are kept; "
+        "0: for ever.",
     )
 
     @field_validator("database_url")

@@ -72,7 +72,7 @@ def _prepare_home(folder: Path, graph_url: str) -> Path:
         "timezone": brand.timezone,
         "sources": {"meta": source},
     }
-    add_brand(installation.engine, parse_brand(registered), now=utcnow())
+    add_brand(installation.engine, parse_brand(registered), actor="benchmark", now=utcnow())
     with dg.DagsterInstance.get() as instance:
         sync_partitions(instance, [brand.slug])
     return installation.settings.dagster_home

@@ -4,13 +4,14 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.control.run_tags import MAX_RUNTIME
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.schemas import SCHEMAS
 
 
 def build_jobs() -> list[Any]:
     """Build them; each runs in one process, because a process per step costs 3 s a step.
+
+    They carry no maximum runtime: a brand may have its own, which the run queue adds.
 
     (What `define_asset_job` returns has no public name to annotate with.)
     """
@@ -19,7 +20,6 @@ def build_jobs() -> list[Any]:
             name=job.name,
             selection=dg.AssetSelection.assets(*job.datasets),
             description=f"{job.title}: {', '.join(job.datasets)}.",
-            tags={MAX_RUNTIME: str(int(job.max_runtime.total_seconds()))},
             executor_def=dg.in_process_executor,
         )
         for job in JOBS.values()

@@ -1,11 +1,15 @@
-"""Dagster sensors: they keep Dagster and our tables in step."""
+"""Dagster sensors: they start what is due and keep Dagster and our tables in step."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
 from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS, partition_changes
 from pipeline_assets.resources.installation import Installation
+
+_SLOTS_WITHOUT_LIMIT = 100
+"""For an instance without a limit of runs: more at once would only wait for each other."""
 
 
 @dg.sensor(
@@ -42,12 +46,84 @@ def sync_brands(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Ski
 def project_status(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """It starts no run; what it did stands in the reason."""
     from pipeline_assets.control.projector import project  # noqa: PLC0415 - keeps imports light
+    from pipeline_assets.control.retries import policies_of  # noqa: PLC0415
 
     installation: Installation = context.resources.installation
-    applied = project(context.instance, installation.engine)
+    policies = policies_of(installation.settings)
+    applied = project(context.instance, installation.engine, policies=policies)
     return dg.SkipReason(f"{applied} runs projected.")
 
 
-def build_sensors() -> Sequence[dg.SensorDefinition]:
-    """All sensors, in the order of Dagster's page."""
-    return [sync_brands, project_status]
+@dg.sensor(
+    name="recover_runs",
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"installation"},
+    description="Ends runs whose worker is gone, so that Dagster starts them again.",
+)
+def recover_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """After a killed host nothing else would: Dagster's default launcher cannot tell."""
+    from pipeline_assets.clock import utcnow  # noqa: PLC0415 - keeps imports light
+    from pipeline_assets.control.recovery import end_lost_runs  # noqa: PLC0415
+
+    installation: Installation = context.resources.installation
+    ended = end_lost_runs(context.instance, installation.engine, now=utcnow())
+    if not ended:
+        return dg.SkipReason("Every run's worker lives.")
+    return dg.SkipReason(f"Ended because their worker is gone: {', '.join(ended)}.")
+
+
+def build_sensors(jobs: Sequence[Any]) -> Sequence[dg.SensorDefinition]:
+    """All sensors, in the order of Dagster's page; `jobs` are those that requests start."""
+    return [_build_launch_requests(jobs), project_status, recover_runs, sync_brands]
+
+
+def _build_launch_requests(jobs: Sequence[Any]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="launch_requests",
+        jobs=jobs,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={"installation"},
+        description="Starts a run for every request that is due, the most urgent first.",
+    )
+    def launch_requests(
+        context: dg.SensorEvaluationContext,
+    ) -> dg.SensorResult | dg.SkipReason:
+        from pipeline_assets.clock import utcnow  # noqa: PLC0415 - keeps imports light
+        from pipeline_assets.control import dagster_log  # noqa: PLC0415
+        from pipeline_assets.control.launching import choose_launches  # noqa: PLC0415
+
+        installation: Installation = context.resources.installation
+        chosen = choose_launches(
+            installation.engine,
+            now=utcnow(),
+            slots=dagster_log.run_limit(context.instance) or _SLOTS_WITHOUT_LIMIT,
+            default_app_id=installation.settings.meta_app_id,
+        )
+        if not chosen.launches:
+            ended = f" {chosen.rejected_count} could not be." if chosen.rejected_count else ""
+            return dg.SkipReason(f"No request is to be started.{ended}")
+        known = context.instance.get_dynamic_partitions(BRAND_PARTITIONS)
+        missing = sorted({launch.brand_id for launch in chosen.launches} - set(known))
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(
+                    run_key=launch.request_id,
+                    job_name=launch.job,
+                    partition_key=launch.brand_id,
+                    asset_selection=[dg.AssetKey(key) for key in launch.datasets]
+                    if launch.datasets is not None
+                    else None,
+                    tags=launch.tags,
+                    run_config=launch.run_config,
+                )
+                for launch in chosen.launches
+            ],
+            # A brand added a moment ago: one unknown partition would fail all of the beat's runs.
+            dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(BRAND_PARTITIONS, missing)]
+            if missing
+            else [],
+        )
+
+    return launch_requests

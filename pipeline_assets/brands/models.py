@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from pipeline_assets.datasets import DATASETS, Dataset, Source
+from pipeline_assets.datasets import DATASETS, JOBS, Dataset, Job, Source
 from pipeline_assets.errors import CredentialError, InvalidConfigError
 from pipeline_assets.redaction import redact, register_secret
 
@@ -113,12 +113,21 @@ def _check_windows(value: dict[str, float]) -> dict[str, float]:
     return value
 
 
+def _check_max_runtimes(value: dict[str, float]) -> dict[str, float]:
+    for name in value:
+        if name not in JOBS:
+            like = _closest(name, JOBS, "meta_sync")
+            raise _refuse(f"minutes by job such as {like}; {name} is no job")
+    return value
+
+
 Slug = Annotated[str, AfterValidator(_check_slug)]
 AdAccount = Annotated[
     str, BeforeValidator(_normalise_ad_account), AfterValidator(_check_ad_account)
 ]
 SecretRef = Annotated[str, AfterValidator(_check_secret_ref)]
 Hours = Annotated[float, Field(gt=0, le=24 * 366, allow_inf_nan=False)]
+RuntimeMinutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
 
 
 class StrictModel(BaseModel):
@@ -157,7 +166,11 @@ class Sources(StrictModel):
 
 
 class Brand(StrictModel):
-    """One brand as the registry keeps it. `windows` overrides a dataset's allowed age, in hours."""
+    """One brand as the registry keeps it.
+
+    `windows` overrides a dataset's allowed age, in hours, and `max_runtime_minutes` how long a run
+    of a job may take.
+    """
 
     id: Slug
     organization_id: Slug = "default"
@@ -166,6 +179,9 @@ class Brand(StrictModel):
     currency: Annotated[str, AfterValidator(_check_currency)] | None = None
     sources: Sources = Sources()
     windows: Annotated[dict[str, Hours], AfterValidator(_check_windows)] = {}
+    max_runtime_minutes: Annotated[
+        dict[str, RuntimeMinutes], AfterValidator(_check_max_runtimes)
+    ] = {}
     paused_at: AwareDatetime | None = None
     paused_reason: str | None = None
     paused_until: AwareDatetime | None = None
@@ -178,6 +194,11 @@ class Brand(StrictModel):
         """How old this brand's data of the dataset may be; None: never too old."""
         hours = self.windows.get(dataset.key)
         return timedelta(hours=hours) if hours is not None else dataset.fail_after
+
+    def max_runtime(self, job: Job) -> timedelta:
+        """How long a run of the job may take for this brand."""
+        minutes = self.max_runtime_minutes.get(job.name)
+        return timedelta(minutes=minutes) if minutes is not None else job.max_runtime
 
 
 class Organization(StrictModel):

@@ -1,11 +1,12 @@
 """The table of brands and organizations: add, change, pause, find.
 
 Nothing here deletes a brand, and nothing moves one to another organization: its history is there.
+Every change names its `actor` (`cli:alice`) and is written to the audit log in its transaction.
 """
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from pipeline_assets.brands.models import Brand, Organization, parse_brand
 from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, organizations
 
@@ -32,7 +34,9 @@ class AppliedBrands:
     unchanged: tuple[str, ...]
 
 
-def add_organization(engine: Engine, organization: Organization) -> None:
+def add_organization(
+    engine: Engine, organization: Organization, *, actor: str, now: datetime
+) -> None:
     """Store a new organization.
 
     Raises: InvalidConfigError when its id is taken.
@@ -44,6 +48,14 @@ def add_organization(engine: Engine, organization: Organization) -> None:
                 f"There is an organization {organization.id} already.", advice="Choose another id."
             )
         connection.execute(insert(organizations).values(organization.model_dump()))
+        audit.record(
+            connection,
+            at=now,
+            actor=actor,
+            action="organization.add",
+            target=f"organization/{organization.id}",  # a brand may have the same slug
+            organization_id=organization.id,
+        )
 
 
 def list_organizations(engine: Engine) -> list[Organization]:
@@ -54,7 +66,7 @@ def list_organizations(engine: Engine) -> list[Organization]:
     return sorted(found, key=lambda organization: organization.id)
 
 
-def add_brand(engine: Engine, brand: Brand, *, now: datetime) -> None:
+def add_brand(engine: Engine, brand: Brand, *, actor: str, now: datetime) -> None:
     """Store a new brand.
 
     Raises: InvalidConfigError when its id is taken or its organization unknown.
@@ -65,10 +77,12 @@ def add_brand(engine: Engine, brand: Brand, *, now: datetime) -> None:
                 f"There is a brand {brand.id} already.",
                 advice="Choose another id, or change the brand by applying a brands file.",
             )
-        _insert_brand(connection, brand, now=now)
+        _insert_brand(connection, brand, actor=actor, now=now)
 
 
-def apply_brands(engine: Engine, wanted: Sequence[Brand], *, now: datetime) -> AppliedBrands:
+def apply_brands(
+    engine: Engine, wanted: Sequence[Brand], *, actor: str, now: datetime
+) -> AppliedBrands:
     """Add the brands that are missing and change those that differ, all or nothing.
 
     Brands that are not named stay, and so does everybody's pause.
@@ -84,9 +98,9 @@ def apply_brands(engine: Engine, wanted: Sequence[Brand], *, now: datetime) -> A
         stored = {brand.id: brand for brand in _read_brands(connection)}
         for brand in wanted:
             if brand.id not in stored:
-                _insert_brand(connection, brand, now=now)
+                _insert_brand(connection, brand, actor=actor, now=now)
                 added.append(brand.id)
-            elif _change_brand(connection, brand, stored[brand.id], now=now):
+            elif _change_brand(connection, brand, stored[brand.id], actor=actor, now=now):
                 changed.append(brand.id)
             else:
                 unchanged.append(brand.id)
@@ -99,6 +113,13 @@ def list_brands(engine: Engine, *, organization_id: str | None = None) -> list[B
         return _read_brands(connection, organization_id=organization_id)
 
 
+def read_brands_by_id(connection: Connection, brand_ids: Collection[str]) -> dict[str, Brand]:
+    """These brands by id, as far as they exist."""
+    statement = select(*_BRAND_COLUMNS).where(brands.c.id.in_(brand_ids))
+    rows = connection.execute(statement).mappings()
+    return {row["id"]: Brand.model_validate(dict(row)) for row in rows}
+
+
 def get_brand(engine: Engine, brand_id: str, *, organization_id: str | None = None) -> Brand:
     """The brand with this id, of this organization when one is given.
 
@@ -109,7 +130,13 @@ def get_brand(engine: Engine, brand_id: str, *, organization_id: str | None = No
 
 
 def pause_brand(
-    engine: Engine, brand_id: str, *, reason: str, until: datetime | None = None, now: datetime
+    engine: Engine,
+    brand_id: str,
+    *,
+    reason: str,
+    until: datetime | None = None,
+    actor: str,
+    now: datetime,
 ) -> Brand:
     """Pause a brand until an instant, or until it is resumed; a second pause replaces the first.
 
@@ -120,15 +147,26 @@ def pause_brand(
             f"Brand {brand_id} cannot be paused until {until.isoformat()}: that is over.",
             advice="Give a time to come, or none to pause until somebody resumes the brand.",
         )
-    return _set_pause(engine, brand_id, at=now, reason=reason, until=until, now=now)
+    with write_transaction(engine) as connection:
+        brand = _read_brand(connection, brand_id)
+        _set_pause(connection, brand_id, at=now, reason=reason, until=until, now=now)
+        detail = {"reason": reason, "until": until}
+        _record(connection, "brand.pause", brand, actor=actor, now=now, detail=detail)
+        return _read_brand(connection, brand_id)
 
 
-def resume_brand(engine: Engine, brand_id: str, *, now: datetime) -> Brand:
+def resume_brand(engine: Engine, brand_id: str, *, actor: str, now: datetime) -> Brand:
     """End a brand's pause; nothing happens to one that is not paused.
 
     Raises: InvalidConfigError when the brand is unknown.
     """
-    return _set_pause(engine, brand_id, at=None, reason=None, until=None, now=now)
+    with write_transaction(engine) as connection:
+        brand = _read_brand(connection, brand_id)
+        if brand.paused_at is None:
+            return brand
+        _set_pause(connection, brand_id, at=None, reason=None, until=None, now=now)
+        _record(connection, "brand.resume", brand, actor=actor, now=now)
+        return _read_brand(connection, brand_id)
 
 
 def load_brands_file(path: Path) -> list[Brand]:
@@ -194,13 +232,16 @@ def _read_brand(
     )
 
 
-def _insert_brand(connection: Connection, brand: Brand, *, now: datetime) -> None:
+def _insert_brand(connection: Connection, brand: Brand, *, actor: str, now: datetime) -> None:
     _check_organization(connection, brand)
     values = _to_row(brand) | brand.model_dump(include=_PAUSE_COLUMNS)
     connection.execute(insert(brands).values(values | {"created_at": now, "updated_at": now}))
+    _record(connection, "brand.add", brand, actor=actor, now=now)
 
 
-def _change_brand(connection: Connection, brand: Brand, stored: Brand, *, now: datetime) -> bool:
+def _change_brand(
+    connection: Connection, brand: Brand, stored: Brand, *, actor: str, now: datetime
+) -> bool:
     """Bring a stored brand to what is wanted, apart from its pause; False when it is already."""
     if brand.organization_id != stored.organization_id:
         raise InvalidConfigError(
@@ -208,11 +249,13 @@ def _change_brand(connection: Connection, brand: Brand, stored: Brand, *, now: d
             f" not to {brand.organization_id}.",
             advice="Choose another id: a brand does not move, its history would move with it.",
         )
-    if _to_row(brand) == _to_row(stored):
+    before, after = _to_row(stored), _to_row(brand)
+    changed = [name for name in after if after[name] != before[name]]
+    if not changed:
         return False
-    connection.execute(
-        update(brands).where(brands.c.id == brand.id).values(_to_row(brand) | {"updated_at": now})
-    )
+    values = after | {"updated_at": now}
+    connection.execute(update(brands).where(brands.c.id == brand.id).values(values))
+    _record(connection, "brand.change", brand, actor=actor, now=now, detail={"fields": changed})
     return True
 
 
@@ -230,19 +273,36 @@ def _to_row(brand: Brand) -> dict[str, Any]:
 
 
 def _set_pause(
-    engine: Engine,
+    connection: Connection,
     brand_id: str,
     *,
     at: datetime | None,
     reason: str | None,
     until: datetime | None,
     now: datetime,
-) -> Brand:
-    with write_transaction(engine) as connection:
-        _read_brand(connection, brand_id)  # raises for an unknown one
-        connection.execute(
-            update(brands)
-            .where(brands.c.id == brand_id)
-            .values(paused_at=at, paused_reason=reason, paused_until=until, updated_at=now)
-        )
-        return _read_brand(connection, brand_id)
+) -> None:
+    connection.execute(
+        update(brands)
+        .where(brands.c.id == brand_id)
+        .values(paused_at=at, paused_reason=reason, paused_until=until, updated_at=now)
+    )
+
+
+def _record(
+    connection: Connection,
+    action: str,
+    brand: Brand,
+    *,
+    actor: str,
+    now: datetime,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    audit.record(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        target=brand.id,
+        organization_id=brand.organization_id,
+        detail=detail,
+    )

@@ -1,6 +1,5 @@
 """`pipeline-assets brands`: the registry from the command line."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import click
 
 from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import Brand, parse_brand
-from pipeline_assets.cli.installation import open_dagster, open_installation
+from pipeline_assets.cli.installation import actor, open_dagster, open_installation
+from pipeline_assets.cli.instants import parse_instant
 from pipeline_assets.cli.output import json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
 from pipeline_assets.errors import InvalidConfigError, PipelineError
@@ -31,12 +31,20 @@ def brands() -> None:
 @click.option("--app-id", help="Meta app behind the token.")
 @click.option("--app-secret", help="Where the app's secret is: env:NAME or file:/path.")
 @click.option("--window", "windows", multiple=True, metavar="DATASET=HOURS", help="Allowed age.")
+@click.option(
+    "--max-runtime",
+    "max_runtimes",
+    multiple=True,
+    metavar="JOB=MINUTES",
+    help="How long a run of the job may take.",
+)
 @json_option
 def add(
     *,
     brand_id: str,
     name: str | None,
     windows: tuple[str, ...],
+    max_runtimes: tuple[str, ...],
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -52,13 +60,16 @@ def add(
         {
             "id": brand_id,
             "name": name or brand_id,
-            "windows": dict(map(_parse_window, windows)),
+            "windows": _parse_numbers(windows, "window", "DATASET=HOURS", "ad_thumbnails=72"),
+            "max_runtime_minutes": _parse_numbers(
+                max_runtimes, "maximum runtime", "JOB=MINUTES", "meta_sync=90"
+            ),
             "sources": {"meta": given} if given else {},
             **fields,
         }
     )
     installation = open_installation()
-    registry.add_brand(installation.engine, brand, now=utcnow())
+    registry.add_brand(installation.engine, brand, actor=actor(), now=utcnow())
     _tell_dagster(installation)
     _print_brand(registry.get_brand(installation.engine, brand.id), as_json=as_json)
 
@@ -101,7 +112,8 @@ def pause(*, brand_id: str, reason: str, until: str | None, as_json: bool) -> No
         open_installation().engine,
         brand_id,
         reason=reason,
-        until=_parse_instant(until) if until else None,
+        until=parse_instant(until) if until else None,
+        actor=actor(),
         now=utcnow(),
     )
     _print_brand(paused, as_json=as_json)
@@ -113,7 +125,8 @@ def pause(*, brand_id: str, reason: str, until: str | None, as_json: bool) -> No
 def resume(*, brand_id: str, as_json: bool) -> None:
     """End a brand's pause."""
     engine = open_installation().engine
-    _print_brand(registry.resume_brand(engine, brand_id, now=utcnow()), as_json=as_json)
+    resumed = registry.resume_brand(engine, brand_id, actor=actor(), now=utcnow())
+    _print_brand(resumed, as_json=as_json)
 
 
 @brands.command()
@@ -130,10 +143,11 @@ def apply(*, file: Path, as_json: bool) -> None:
         sources:
           meta: {ad_accounts: [act_1, act_2], token: "env:META_TOKEN_ACME"}
         windows: {meta_ads_performance: 12}
+        max_runtime_minutes: {meta_sync: 90}
     """
     installation = open_installation()
     applied = registry.apply_brands(
-        installation.engine, registry.load_brands_file(file), now=utcnow()
+        installation.engine, registry.load_brands_file(file), actor=actor(), now=utcnow()
     )
     _tell_dagster(installation)
     if as_json:
@@ -179,24 +193,19 @@ def _tell_dagster(installation: Installation) -> None:
         click.echo(f"Note: {error} The sensor sync_brands will make up for it.", err=True)
 
 
-def _parse_window(text: str) -> tuple[str, float]:
-    dataset, _, hours = text.partition("=")
-    try:
-        return dataset, float(hours)
-    except ValueError:
-        raise InvalidConfigError(
-            f"The window {text!r} is not DATASET=HOURS.", advice="For example: ad_thumbnails=72."
-        ) from None
-
-
-def _parse_instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidConfigError(
-            f"{text!r} is not a time.", advice="Write it like 2026-01-31 or 2026-01-31T08:00."
-        ) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+def _parse_numbers(
+    texts: tuple[str, ...], what: str, pattern: str, example: str
+) -> dict[str, float]:
+    numbers = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            numbers[name] = float(number)
+        except ValueError:
+            raise InvalidConfigError(
+                f"The {what} {text!r} is not {pattern}.", advice=f"For example: {example}."
+            ) from None
+    return numbers
 
 
 def _as_row(brand: Brand) -> dict[str, Any]:

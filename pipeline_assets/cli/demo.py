@@ -1,4 +1,4 @@
-"""`pipeline-assets demo`: three brands of a simulated Meta, synced through real Dagster runs."""
+"""`pipeline-assets demo`: three brands of a simulated Meta, synced as every brand is."""
 
 import signal
 import sys
@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 import sqlalchemy as sa
-from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from rich.live import Live
 from rich.table import Table
 
 from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import parse_brand
-from pipeline_assets.cli.dagster_processes import HOST, LOCATION, DagsterDevelopment
+from pipeline_assets.cli.dagster_processes import DagsterDevelopment
 from pipeline_assets.cli.installation import open_dagster
 from pipeline_assets.cli.output import json_option, print_json, progress_console
 from pipeline_assets.cli.setup import prepare
@@ -25,9 +24,16 @@ from pipeline_assets.cli.status import print_matrix
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.brand_partitions import sync_partitions
 from pipeline_assets.control.projector import project
-from pipeline_assets.control.run_tags import PARTITION, lane_tags
+from pipeline_assets.control.requests import (
+    Request,
+    Trigger,
+    Wish,
+    cancel_request,
+    get_request,
+    request_sync,
+)
 from pipeline_assets.control.status import DatasetState, read_states
-from pipeline_assets.errors import PipelineError
+from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
@@ -47,7 +53,12 @@ class _Demo:
 
     installation: Installation
     dagster: DagsterDevelopment
-    run_ids: Mapping[str, str]
+    request_ids: Mapping[str, str]
+
+    def requests(self) -> dict[str, Request]:
+        """The demo's requests as they are now, by brand."""
+        engine = self.installation.engine
+        return {brand: get_request(engine, each) for brand, each in self.request_ids.items()}
 
 
 @click.command()
@@ -70,11 +81,11 @@ def demo(*, stay: bool, as_json: bool) -> None:
         console.print("Starting Dagster …")
         dagster = running.enter_context(DagsterDevelopment(home=installation.settings.dagster_home))
         console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
-        current = _Demo(installation, dagster, _launch(dagster))
+        current = _Demo(installation, dagster, _request_syncs(installation))
         try:
             states = _watch(current)
         except KeyboardInterrupt:
-            console.print("Stopping; the runs in progress are cancelled …")
+            console.print("Stopping; the syncs in progress are cancelled …")
             _cancel(current)
             raise
         if as_json:
@@ -101,7 +112,10 @@ def _register_brands(installation: Installation, simulator: SimulatorServer) -> 
         token_file.chmod(0o600)
         brands.append(_as_brand(brand, token_file, simulator))
     registry.apply_brands(
-        installation.engine, [parse_brand(brand) for brand in brands], now=utcnow()
+        installation.engine,
+        [parse_brand(brand) for brand in brands],
+        actor="demo",
+        now=utcnow(),
     )
     with open_dagster(installation.settings) as instance:
         sync_partitions(instance, [b.id for b in registry.list_brands(installation.engine)])
@@ -122,21 +136,20 @@ def _as_brand(brand: DemoBrand, token_file: Path, simulator: SimulatorServer) ->
     }
 
 
-def _launch(dagster: DagsterDevelopment) -> dict[str, str]:
-    """Start a run for each demo brand, as Dagster's own UI would; returns run ids by brand."""
-    client = DagsterGraphQLClient(HOST, port_number=dagster.port)
-    return {
-        brand.slug: client.submit_job_execution(
-            JOB,
-            repository_location_name=LOCATION,
-            tags={PARTITION: brand.slug, **lane_tags(JOB, brand.slug)},
-        )
+def _request_syncs(installation: Installation) -> dict[str, str]:
+    """Ask for a sync of each demo brand, as `pipeline-assets sync` does; request ids by brand."""
+    wishes = [
+        Wish(brand_id=brand.slug, job=JOB, trigger=Trigger.MANUAL, requested_by="demo")
         for brand in DEMO_BRANDS
+    ]
+    return {
+        wish.brand_id: request_sync(installation.engine, wish, now=utcnow())[0].id
+        for wish in wishes
     }
 
 
 def _watch(current: _Demo) -> list[DatasetState]:
-    """Show the runs' progress until all have ended; returns the demo brands' final states."""
+    """Show the syncs' progress until all have ended; returns the demo brands' final states."""
     installation, engine = current.installation, current.installation.engine
     deadline = time.monotonic() + _SYNC_TIMEOUT_SECONDS
     console = progress_console()
@@ -146,34 +159,34 @@ def _watch(current: _Demo) -> list[DatasetState]:
     ):
         while True:
             project(instance, engine)
-            states = read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
-            outcomes = _outcomes(engine, current.run_ids)
-            limits = _limits(engine)
-            live.update(_progress_table(states, outcomes, current.run_ids, limits))
-            if all(_is_ended(instance.get_run_by_id(run)) for run in current.run_ids.values()):
-                project(instance, engine)
-                return read_states(engine, now=utcnow(), brand_ids=set(current.run_ids))
+            requests = current.requests()
+            states = read_states(engine, now=utcnow(), brand_ids=set(requests))
+            outcomes = _outcomes(engine, requests)
+            live.update(_progress_table(states, outcomes, requests, _limits(engine)))
+            if not any(request.state.is_active for request in requests.values()):
+                return states
             current.dagster.raise_if_ended()
             if time.monotonic() > deadline:
                 raise PipelineError(
-                    f"The demo's runs did not end within {_SYNC_TIMEOUT_SECONDS} s.",
+                    f"The demo's syncs did not end within {_SYNC_TIMEOUT_SECONDS} s.",
                     advice=f"Look at them in {current.dagster.url}/runs.",
                 )
             time.sleep(0.5)
 
 
 def _cancel(current: _Demo) -> None:
-    """End the runs, so that their history says what happened: somebody stopped them."""
-    client = DagsterGraphQLClient(HOST, port_number=current.dagster.port)
+    """End the syncs, so that their history says what happened: somebody stopped them."""
+    engine = current.installation.engine
+    for request in current.requests().values():
+        if request.state.is_active:
+            with suppress(InvalidConfigError):  # it has ended meanwhile
+                cancel_request(engine, request.id, actor="demo", now=utcnow())
     deadline = time.monotonic() + _CANCEL_TIMEOUT_SECONDS
     with open_dagster(current.installation.settings) as instance:
-        for run_id in current.run_ids.values():
-            if not _is_ended(instance.get_run_by_id(run_id)):
-                with suppress(DagsterGraphQLClientError):  # it has ended meanwhile
-                    client.terminate_run(run_id)
-        while time.monotonic() < deadline and not all(
-            _is_ended(instance.get_run_by_id(run_id)) for run_id in current.run_ids.values()
+        while time.monotonic() < deadline and any(
+            request.state.is_active for request in current.requests().values()
         ):
+            project(instance, engine)
             time.sleep(0.2)
 
 
@@ -188,15 +201,13 @@ def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _is_ended(run: Any) -> bool:
-    return run is not None and run.is_finished
-
-
-def _outcomes(engine: sa.Engine, run_ids: Mapping[str, str]) -> dict[tuple[str, str], str | None]:
-    """The outcome of each dataset's attempt in these runs; absent: not planned yet."""
+def _outcomes(
+    engine: sa.Engine, requests: Mapping[str, Request]
+) -> dict[tuple[str, str], str | None]:
+    """The outcome of each dataset's attempt for these requests; absent: not planned yet."""
     columns = dataset_attempts.c
     query = sa.select(columns.brand_id, columns.dataset, columns.outcome).where(
-        columns.run_id.in_(list(run_ids.values()))
+        columns.request_id.in_([request.id for request in requests.values()])
     )
     with engine.connect() as connection:
         return {(row.brand_id, row.dataset): row.outcome for row in connection.execute(query)}
@@ -217,13 +228,13 @@ def _limits(engine: sa.Engine) -> dict[str, str]:
 def _progress_table(
     states: Sequence[DatasetState],
     outcomes: Mapping[tuple[str, str], str | None],
-    run_ids: Mapping[str, str],
+    requests: Mapping[str, Request],
     limits: Mapping[str, str],
 ) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("brand", "done", "now"):
         table.add_column(column)
-    for brand_id in run_ids:
+    for brand_id, request in requests.items():
         of_brand = [state for state in states if state.brand_id == brand_id]
         ended = sum(1 for (brand, _), outcome in outcomes.items() if brand == brand_id and outcome)
         doing = [_doing(state) for state in of_brand if state.progress]
@@ -232,7 +243,7 @@ def _progress_table(
         table.add_row(
             brand_id,
             f"{ended} of {len(of_brand)} datasets",
-            "; ".join(doing) or ("" if ended else "queued"),
+            "; ".join(doing) or ("" if ended else request.state.value),
         )
     return table
 
@@ -246,7 +257,7 @@ def _doing(state: DatasetState) -> str:
 def _unexpected(current: _Demo, states: Sequence[DatasetState]) -> list[str]:
     """Everything that differs from the outcome which the demo is made to have."""
     problems = []
-    outcomes = _outcomes(current.installation.engine, current.run_ids)
+    outcomes = _outcomes(current.installation.engine, current.requests())
     for state in states:
         outcome = outcomes.get((state.brand_id, state.dataset))
         if state.brand_id != EXPIRED_BRAND:

@@ -1,5 +1,6 @@
 """What commands share: the installation of this folder, and Dagster's instance."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     import dagster as dg
 
 INSTANCE_FILE = "dagster.yaml"
+
+
+def actor() -> str:
+    """Who acts when a command is given, as the audit log names them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "cli"
 
 
 def _storage_block(file: "Path") -> str:

@@ -1,7 +1,9 @@
 """The command's root and the one place where its errors become text and exit codes.
 
 Exit codes: 0 done, 1 it could not be done (one sentence on standard error says why), 2 the command
-line itself is wrong. With `--json`, standard output holds JSON and nothing else.
+line itself is wrong. A command that waits for work also ends with 3 when some of it failed, 4 when
+it failed, 5 when somebody cancelled it; 130 is Ctrl-C. With `--json`, standard output holds JSON
+and nothing else.
 """
 
 import importlib
@@ -18,9 +20,16 @@ from pipeline_assets.redaction import redact
 
 _COMMANDS = {
     "setup": "pipeline_assets.cli.setup:setup",
-    "organizations": "pipeline_assets.cli.organizations:organizations",
     "brands": "pipeline_assets.cli.brands:brands",
+    "organizations": "pipeline_assets.cli.organizations:organizations",
+    "sync": "pipeline_assets.cli.sync:sync",
     "status": "pipeline_assets.cli.status:status",
+    "history": "pipeline_assets.cli.history:history",
+    "requests": "pipeline_assets.cli.requests:requests",
+    "cadences": "pipeline_assets.cli.cadences:cadences",
+    "resync": "pipeline_assets.cli.resync:resync",
+    "resyncs": "pipeline_assets.cli.resync:resyncs",
+    "retention": "pipeline_assets.cli.retention:retention",
     "demo": "pipeline_assets.cli.demo:demo",
 }
 

@@ -4,8 +4,9 @@ import click
 
 from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import parse_organization
-from pipeline_assets.cli.installation import open_installation
+from pipeline_assets.cli.installation import actor, open_installation
 from pipeline_assets.cli.output import json_option, print_json, print_table
+from pipeline_assets.clock import utcnow
 
 
 @click.group()
@@ -20,7 +21,8 @@ def organizations() -> None:
 def add(*, organization_id: str, name: str | None, as_json: bool) -> None:
     """Add an organization."""
     organization = parse_organization({"id": organization_id, "name": name or organization_id})
-    registry.add_organization(open_installation().engine, organization)
+    engine = open_installation().engine
+    registry.add_organization(engine, organization, actor=actor(), now=utcnow())
     if as_json:
         print_json(organization.model_dump())
     else:

@@ -1,19 +1,24 @@
-"""Reading Dagster's run storage and event log: the only module that knows how its records look.
+"""Dagster's run storage and event log: the only module that knows how its records look.
 
-`get_records_for_run`, `StepFailureData` and the planned-materialization data are importable but not
-marked public, and no public call gives a run's step events. Their use stays here; a contract test
-runs a real job and reads it back.
+`get_records_for_run`, `report_run_failed`, `run_coordinator.cancel_run`, `get_concurrency_config`,
+`get_daemon_heartbeats` and the events' own data are importable but not marked public, and nothing
+public reads a run's step events or ends a run. Their use stays here; contract tests run real jobs
+against it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipeline_assets.control.run_tags import PARTITION, job_of_run
+from pipeline_assets.control.run_tags import PARTITION, REQUEST_ID, job_of_run
+from pipeline_assets.redaction import redact
 
 INCOMPLETE = "incomplete"
 """Prefix of the metadata of a materialization that lacks a part of the brand (see `Failure`)."""
@@ -31,16 +36,42 @@ _EVENT_TYPES = {
 _EVENT_PAGE = 1_000  # a five-dataset run has some 40 of these events
 
 
-class RunState(StrEnum):
-    """A run's state as far as attempts care."""
+_RETRY_DECISION = timedelta(seconds=30)
+"""Dagster decides within moments of a run's failure whether it runs it again."""
+_RETRY_LAUNCH = timedelta(minutes=15)
+"""How long a run that Dagster said it would run again is waited for."""
 
+DAEMON_SILENCE = timedelta(seconds=90)
+"""Three beats of Dagster's daemon; after that it is taken for stopped."""
+
+_RUN_KEY = "dagster/run_key"
+_WILL_RETRY = "dagster/will_retry"
+_RETRIED_AS = "dagster/auto_retry_run_id"
+_RETRY_NUMBER = "dagster/retry_number"
+
+_LOG = logging.getLogger(__name__)
+_WORKER_PID = re.compile(r"Started process for run \(pid: (\d+)\)")
+
+
+class RunState(StrEnum):
+    """A run's state as far as attempts and requests care."""
+
+    WAITING = "waiting"
     ACTIVE = "active"
+    CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the run has ended, for all that is known now."""
+        return self in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
+
 
 _STATES = {
+    dg.DagsterRunStatus.STARTED: RunState.ACTIVE,
+    dg.DagsterRunStatus.CANCELING: RunState.CANCELLING,
     dg.DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,
     dg.DagsterRunStatus.FAILURE: RunState.FAILED,
     dg.DagsterRunStatus.CANCELED: RunState.CANCELLED,
@@ -49,6 +80,12 @@ _IN_PROGRESS = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
+]
+
+_ENDED = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
 ]
 
 
@@ -72,9 +109,13 @@ class Materialization:
 
 @dataclass
 class StepHistory:
-    """What the log says of one (brand, dataset) in one run."""
+    """What the log says of one (brand, dataset) in one run.
+
+    `window` holds the days that the run's config names; None: the dataset's usual ones.
+    """
 
     planned_at: datetime
+    window: tuple[date, date] | None = None
     started_at: datetime | None = None
     failed_at: datetime | None = None
     failure: Failure | None = None
@@ -83,15 +124,39 @@ class StepHistory:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """One run: its state, and its steps by (brand, dataset)."""
+    """One run: its state, and its steps by (brand, dataset).
+
+    `is_final` is False while Dagster may still run a crashed run again. A run that it started for
+    that reason names the runs before it in `ancestors`, the newest first.
+    """
 
     run_id: str
     job: str
     state: RunState
     tags: Mapping[str, str]
+    created_at: datetime
+    started_at: datetime | None
     ended_at: datetime | None
     failure: Failure | None
+    is_final: bool
+    ancestors: tuple[str, ...] = ()
+    is_started_by_us: bool = False
     steps: Mapping[tuple[str, str], StepHistory] = field(default_factory=dict)
+
+    @property
+    def request_id(self) -> str | None:
+        """The request that the run carries; one that a person repeats keeps the first run's."""
+        return self.tags.get(REQUEST_ID)
+
+    @property
+    def owner_id(self) -> str:
+        """The id of the request that the run belongs to: the one that it was started for.
+
+        Whatever a person started in Dagster itself belongs to a request named after the run.
+        """
+        if self.is_started_by_us and self.request_id is not None:
+            return self.request_id
+        return self.ancestors[-1] if self.ancestors else self.run_id
 
 
 def changed_runs(
@@ -126,7 +191,16 @@ def running_runs(instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
     return instance.get_run_records(filters=dg.RunsFilter(statuses=_IN_PROGRESS))
 
 
-def read_history(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunHistory | None:
+def records_of(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Sequence[dg.RunRecord]:
+    """The records of these runs; a run that has been deleted has none."""
+    if not run_ids:
+        return []
+    return instance.get_run_records(filters=dg.RunsFilter(run_ids=list(run_ids)))
+
+
+def read_history(
+    instance: dg.DagsterInstance, record: dg.RunRecord, *, now: datetime
+) -> RunHistory | None:
     """One run's history from its events; None for a run that has none of our datasets."""
     run = record.dagster_run
     steps: dict[tuple[str, str], StepHistory] = {}
@@ -139,22 +213,120 @@ def read_history(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunHisto
             brand = event.partition or run.tags.get(PARTITION)
             if brand and event.asset_key:
                 dataset = event.asset_key.to_user_string()
-                step = steps.setdefault((brand, dataset), StepHistory(planned_at=at))
+                planned = StepHistory(planned_at=at, window=_window(run, dataset))
+                step = steps.setdefault((brand, dataset), planned)
                 by_step_key.setdefault(event.step_key or dataset, []).append(step)
         else:
             _apply(event, at, steps, by_step_key.get(event.step_key or "", []))
     job = job_of_run(run.job_name, {dataset for _, dataset in steps})
     if job is None or not steps:
         return None
+    ancestors = _ancestors(instance, run)
     return RunHistory(
         run_id=run.run_id,
         job=job,
-        state=_STATES.get(run.status, RunState.ACTIVE),
+        state=_STATES.get(run.status, RunState.WAITING),
         tags=run.tags,
+        created_at=record.create_timestamp,
+        started_at=_instant(record.start_time),
         ended_at=_instant(record.end_time),
         failure=run_failure,
+        is_final=run.is_finished and not _may_run_again(instance, record, now=now),
+        ancestors=tuple(each.run_id for each in ancestors),
+        is_started_by_us=_is_started_by_us(ancestors[-1] if ancestors else run),
         steps=steps,
     )
+
+
+def _ancestors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
+    """The crashed runs that this one goes on for, started by Dagster by itself; newest first."""
+    found = []
+    while _RETRY_NUMBER in run.tags and run.parent_run_id is not None:
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None or parent.tags.get(_RETRIED_AS, run.run_id) != run.run_id:
+            break
+        found.append(parent)
+        run = parent
+    return found
+
+
+def _is_started_by_us(run: dg.DagsterRun) -> bool:
+    """Whether our sensor started it; what a person repeats has the same tags, and a parent."""
+    return run.parent_run_id is None and run.tags.get(_RUN_KEY) == run.tags.get(REQUEST_ID, "")
+
+
+def _may_run_again(instance: dg.DagsterInstance, record: dg.RunRecord, *, now: datetime) -> bool:
+    """Whether Dagster has yet to start a crashed run again, or to decide whether it will."""
+    run = record.dagster_run
+    if run.status is not dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled:
+        return False
+    waited = now - (_instant(record.end_time) or record.update_timestamp)
+    decision = run.tags.get(_WILL_RETRY)
+    if decision is None:
+        return waited < _RETRY_DECISION
+    # One that it has started again already is followed there: this run says nothing more.
+    return decision == "true" and (_RETRIED_AS in run.tags or waited < _RETRY_LAUNCH)
+
+
+def _window(run: dg.DagsterRun, dataset: str) -> tuple[date, date] | None:
+    config: Any = run.run_config
+    try:
+        config = config["ops"][dataset]["config"]
+        return date.fromisoformat(config["since"]), date.fromisoformat(config["until"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def run_limit(instance: dg.DagsterInstance) -> int | None:
+    """How many runs Dagster's queue lets run at a time; None: as many as there are."""
+    queue = instance.get_concurrency_config().run_queue_config
+    if queue is None or queue.max_concurrent_runs < 0:
+        return None
+    return queue.max_concurrent_runs
+
+
+def end_run(instance: dg.DagsterInstance, run_id: str, *, message: str) -> bool:
+    """Record that a run failed whose process is gone; Dagster then runs it again as crashed.
+
+    False: it has ended meanwhile, or it is being cancelled and must not be run again.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+        return False
+    instance.report_run_failed(run, message)
+    return True
+
+
+def terminate(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Ask a run's process to stop, or take the run out of the queue.
+
+    Harmless to repeat, and when the run has ended. One whose process cannot be asked is cancelled
+    by Dagster's monitoring once `cancel_timeout_seconds` have passed since it was asked first.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+        return
+    try:
+        instance.run_coordinator.cancel_run(run_id)
+    except Exception as error:  # noqa: BLE001 - a launcher whose server is gone may raise anything
+        _LOG.warning("Run %s could not be asked to stop: %s", run_id, redact(str(error)))
+
+
+def is_daemon_alive(instance: dg.DagsterInstance, *, now: datetime) -> bool:
+    """Whether any part of Dagster's daemon has beaten lately: without it no request is started."""
+    beats = instance.get_daemon_heartbeats().values()
+    return any(now.timestamp() - beat.timestamp < DAEMON_SILENCE.total_seconds() for beat in beats)
+
+
+def worker_pid(instance: dg.DagsterInstance, run_id: str) -> tuple[int, datetime] | None:
+    """The process that Dagster's default launcher started last for a run, and when it did."""
+    page = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    for record in reversed(page.records):
+        match = _WORKER_PID.search(record.event_log_entry.message)
+        at = _instant(record.event_log_entry.timestamp)
+        if match and at:
+            return int(match.group(1)), at
+    return None
 
 
 def _apply(
@@ -240,3 +412,92 @@ def worker_lost(message: str) -> Failure:
 
 def _instant(timestamp: float | None) -> datetime | None:
     return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+
+
+def ended_runs(
+    instance: dg.DagsterInstance, *, before: datetime, page: int = 500
+) -> Iterator[Sequence[dg.RunRecord]]:
+    """Pages of the runs that ended, and changed last, before the instant; oldest first.
+
+    The caller may delete a page: the one after it has been read by then.
+    """
+    filters = dg.RunsFilter(statuses=_ENDED, updated_before=before)
+    records = instance.get_run_records(filters, limit=page, ascending=True)
+    while records:
+        last = records[-1].dagster_run.run_id
+        following = instance.get_run_records(filters, limit=page, ascending=True, cursor=last)
+        yield records
+        records = following
+
+
+def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Delete an ended run with its events and what its process printed.
+
+    Dagster empties a run's own file of events on SQLite and leaves the file: it goes here too.
+    """
+    instance.delete_run(run_id)
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    path_for_shard = getattr(instance.event_log_storage, "path_for_shard", None)
+    if path_for_shard is not None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(path_for_shard(run_id) + suffix).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class DaemonState:
+    """One of the daemons that this installation needs: its last sign of life and last error."""
+
+    name: str
+    beat_at: datetime | None
+    error: str | None
+
+
+def daemon_states(instance: dg.DagsterInstance) -> list[DaemonState]:
+    """Every required daemon; all of them run in one process, and each beats every 30 s."""
+    states = []
+    for name, status in instance.get_daemon_statuses().items():
+        beat = status.last_heartbeat
+        errors = beat.errors if beat else None
+        states.append(
+            DaemonState(
+                name=name,
+                beat_at=_instant(beat.timestamp) if beat else None,
+                error=errors[0].message.strip() if errors else None,
+            )
+        )
+    return states
+
+
+@dataclass(frozen=True)
+class AutomationState:
+    """A sensor or schedule: whether a person stopped it, and why its last tick failed."""
+
+    name: str
+    is_stopped: bool
+    error: str | None
+
+
+def automation_states(instance: dg.DagsterInstance) -> list[AutomationState]:
+    """All sensors and schedules that the daemon has seen; `error` is None after a good tick."""
+    states = []
+    for state in instance.all_instigator_state():
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=2)
+        # The newest may have only begun.
+        ended = [tick for tick in ticks if tick.status.value != "STARTED"]
+        error = ended[0].error if ended and ended[0].status.value == "FAILURE" else None
+        states.append(
+            AutomationState(
+                name=state.instigator_name,
+                is_stopped=state.status.value == "STOPPED",
+                error=error.message.strip() if error else None,
+            )
+        )
+    return states
+
+
+def first_change_after(instance: dg.DagsterInstance, instant: datetime) -> datetime | None:
+    """When the first run changed after the instant; None when none has."""
+    records = instance.get_run_records(
+        dg.RunsFilter(updated_after=instant), limit=1, order_by="update_timestamp", ascending=True
+    )
+    return records[0].update_timestamp if records else None

@@ -1,10 +1,15 @@
-"""The sign of life of each running dataset: how far it is, and which process is at it."""
+"""The sign of life of each running dataset: how far it is, and which process is at it.
+
+A dataset's row stays when the dataset has ended, without a stage: until its run ends too, it says
+which process the run lives in. `recovery` reads it, and removes it after the run.
+"""
 
 import socket
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,8 +27,23 @@ NEWS_SECONDS = 1.0
 """Progress goes out this soon after it changed: somebody may be watching."""
 
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def birth_of(process: psutil.Process) -> str:
+    """In which boot of the machine, and when in it, a process began, as opaque text.
+
+    Two processes that ever have the same number differ in it, and setting the clock changes nothing
+    about it where the system names its boots (Linux); elsewhere it is the time of the start.
+    """
+    if not _BOOT_ID.exists():
+        return f"{process.create_time():.2f}"
+    seconds = process.create_time() - psutil.boot_time()  # both move with the clock when it is set
+    return f"{_BOOT_ID.read_text().strip()}+{seconds:.2f}"
+
+
 class Heartbeat:
-    """Beats for one dataset of one run while the `with` block lasts, then removes its row.
+    """Beats for one dataset of one run while the `with` block lasts.
 
     `progress(done, total, stage)` may be called from any thread and as often as one likes; what it
     says goes out within a second.
@@ -47,11 +67,13 @@ class Heartbeat:
             "dataset": dataset,
             "brand_id": brand_id,
             "host": socket.gethostname(),
-            "boot_id": str(int(psutil.boot_time())),
+            "boot_id": birth_of(process),
             "pid": process.pid,
             "process_started_at": datetime.fromtimestamp(process.create_time(), UTC),
         }
-        self._done, self._total, self._stage = 0, None, "starting"  # type: tuple[int, int | None, str]
+        self._done: int | None = 0
+        self._total: int | None = None
+        self._stage: str | None = "starting"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"beat-{dataset}", daemon=True)
 
@@ -73,9 +95,9 @@ class Heartbeat:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self._done, self._total, self._stage = None, None, None
         try:
-            with write_transaction(self._engine) as connection:
-                connection.execute(run_heartbeats.delete().where(*self._mine()))
+            self._write()
         except Exception as error:  # noqa: BLE001 - must not hide how the work itself ended
             self._on_error(error)
 

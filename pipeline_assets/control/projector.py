@@ -1,12 +1,12 @@
-"""Projects Dagster's event log into `dataset_attempts` and `dataset_status`.
+"""Projects Dagster's event log into `dataset_attempts`, `dataset_status` and requests' outcomes.
 
-The log is the truth; these two tables are a copy that pages and programs can read cheaply. Applying
-a run twice changes nothing, a run is applied again while it may still change, and a status row is
+The log is the truth; these tables are a copy that pages and programs can read cheaply. Applying a
+run twice changes nothing, a run is applied again while it may still change, and a status row is
 always derived from the attempts, so neither order nor repetition matters.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from pipeline_assets.clock import utcnow
 from pipeline_assets.control import dagster_log
 from pipeline_assets.control.dagster_log import (
     INCOMPLETE,
@@ -24,6 +25,12 @@ from pipeline_assets.control.dagster_log import (
     StepHistory,
     worker_lost,
 )
+from pipeline_assets.control.request_tracking import (
+    end_deleted,
+    runs_of_active_requests,
+    track_runs,
+)
+from pipeline_assets.control.retries import RetryPolicies
 from pipeline_assets.datasets import upstream_of
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import (
@@ -46,39 +53,67 @@ class _Position:
     revision: int
 
 
-def project(instance: dg.DagsterInstance, engine: sa.Engine) -> int:
-    """Bring attempts and status up to date with the log; returns the number of runs applied.
+def project(
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    *,
+    policies: RetryPolicies = RetryPolicies(),  # noqa: B008 - it cannot change
+) -> int:
+    """Bring attempts, status and requests up to date with the log; returns the runs applied.
 
-    Safe to call from several processes at once: whoever read the log first loses to whoever wrote
-    first, and the next call makes up for it.
+    Runs of cancelled requests are stopped. Safe to call from several processes at once: whoever
+    read the log first loses to whoever wrote first, and the next call makes up for it.
     """
+    now = utcnow()
     position = _read_position(engine)
     pages = dagster_log.changed_runs(instance, after=position.at - _OVERLAP)
-    running = dagster_log.running_runs(instance)
+    watched = _watched_runs(instance, engine, now=now)
     applied = 0
-    for records in itertools.chain(pages, [running] if running else []):
+    for records in itertools.chain(pages, [watched] if watched else []):
         end = max(record.update_timestamp for record in records)
-        histories = _histories(instance, records)
+        histories = _histories(instance, records, now=now)
         with write_transaction(engine) as connection:
             if not _advance(connection, position, max(position.at, end)):
                 return applied
-            _apply(connection, histories)
+            to_stop = apply_histories(connection, histories, policies=policies, now=now)
+        for run_id in to_stop:
+            dagster_log.terminate(instance, run_id)
         position = _Position(max(position.at, end), position.revision + 1)
         applied += len(histories)
     return applied
 
 
+def _watched_runs(
+    instance: dg.DagsterInstance, engine: sa.Engine, *, now: datetime
+) -> Sequence[dg.RunRecord]:
+    """Runs that may have news though their record has not changed.
+
+    Those in progress: their step events arrive without changing it. And the ended ones of requests
+    that have not ended: whether Dagster runs them again may have been decided by the mere clock.
+    """
+    running = dagster_log.running_runs(instance)
+    with engine.connect() as connection:
+        wanted = set(runs_of_active_requests(connection))
+    records = dagster_log.records_of(instance, wanted)
+    deleted = wanted - {record.dagster_run.run_id for record in records}
+    if deleted:
+        with write_transaction(engine) as connection:
+            end_deleted(connection, deleted, now=now)
+    return [*running, *(record for record in records if record.dagster_run.is_finished)]
+
+
 def rebuild(instance: dg.DagsterInstance, engine: sa.Engine) -> int:
     """Throw attempts and status away and project the whole log anew; readers see old or new."""
     applied = 0
+    now = utcnow()
     with write_transaction(engine) as connection:
         _take_cursor(connection)  # first: other projectors wait here, and then find it moved
         connection.execute(dataset_attempts.delete())
         connection.execute(dataset_status.delete())
         end = _BEGINNING
         for records in dagster_log.changed_runs(instance, after=_BEGINNING):
-            histories = _histories(instance, records)
-            _apply(connection, histories)
+            histories = _histories(instance, records, now=now)
+            apply_histories(connection, histories, policies=RetryPolicies(), now=now)
             end = records[-1].update_timestamp
             applied += len(histories)
         connection.execute(
@@ -99,9 +134,12 @@ def attempts_of(history: RunHistory) -> Iterator[Row]:
             "dataset": dataset,
             "run_id": history.run_id,
             "job": history.job,
-            "request_id": history.tags.get("pipeline/request_id"),
+            "request_id": history.owner_id,
+            "window_since": step.window[0] if step.window else None,
+            "window_until": step.window[1] if step.window else None,
             "planned_at": step.planned_at,
             "started_at": step.started_at,
+            "began_at": step.started_at or step.planned_at,
             **_outcome(history, step, blockers=blockers),
         }
 
@@ -111,7 +149,7 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
         return _stored(step.materialization)
     if step.failed_at is not None:
         return _failed(history, step)
-    if history.state is RunState.ACTIVE:
+    if not history.state.is_ended:
         return _ended(None, None, None)
     if history.state is RunState.CANCELLED:
         return _ended(history.ended_at, "cancelled", None)
@@ -162,9 +200,11 @@ def _plain(metadata: Row) -> Row:
     return {k: v for k, v in metadata.items() if isinstance(v, str | int | float | list | dict)}
 
 
-def _histories(instance: dg.DagsterInstance, records: Iterable[dg.RunRecord]) -> list[RunHistory]:
+def _histories(
+    instance: dg.DagsterInstance, records: Iterable[dg.RunRecord], *, now: datetime
+) -> list[RunHistory]:
     by_id = {record.dagster_run.run_id: record for record in records}
-    found = (dagster_log.read_history(instance, record) for record in by_id.values())
+    found = (dagster_log.read_history(instance, record, now=now) for record in by_id.values())
     return [history for history in found if history is not None]
 
 
@@ -204,55 +244,102 @@ def _take_cursor(connection: sa.Connection, *, position_at: datetime = _BEGINNIN
     return int(revision)
 
 
-def _apply(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
+def apply_histories(
+    connection: sa.Connection,
+    histories: Sequence[RunHistory],
+    *,
+    policies: RetryPolicies,
+    now: datetime,
+) -> list[str]:
+    """Store what these runs say of attempts, status and requests; returns the runs to stop."""
+    _store_attempts(connection, histories)
+    return track_runs(connection, histories, policies=policies, now=now)
+
+
+def _store_attempts(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
     attempts = [row for history in histories for row in attempts_of(history)]
     if not attempts:
         return
     run_ids = [history.run_id for history in histories]
     connection.execute(dataset_attempts.delete().where(dataset_attempts.c.run_id.in_(run_ids)))
     connection.execute(dataset_attempts.insert(), attempts)
-    touched = sorted({(row["brand_id"], row["dataset"]) for row in attempts})
+    statuses = _derive_statuses(connection, run_ids)
+    if not statuses:
+        return
     owners = sa.select(brands.c.id, brands.c.organization_id).where(
-        brands.c.id.in_({brand for brand, _ in touched})
+        brands.c.id.in_({status["brand_id"] for status in statuses})
     )
     organizations = {row.id: row.organization_id for row in connection.execute(owners)}
-    for brand_id, dataset in touched:
-        connection.execute(
-            dataset_status.delete().where(
-                dataset_status.c.brand_id == brand_id, dataset_status.c.dataset == dataset
-            )
-        )
-        status = _derive_status(connection, brand_id, dataset)
-        if status is not None:
-            status["organization_id"] = organizations.get(brand_id)
-            connection.execute(dataset_status.insert().values(status))
+    for status in statuses:
+        status["organization_id"] = organizations.get(status["brand_id"])
+    statement = dialect_insert(connection, dataset_status)
+    key = ("brand_id", "dataset")
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=key,
+            set_={name: statement.excluded[name] for name in statuses[0] if name not in key},
+        ),
+        statuses,
+    )
 
 
-def _derive_status(connection: sa.Connection, brand_id: str, dataset: str) -> Row | None:
-    """The status that the stored attempts of one (brand, dataset) amount to.
+def _derive_statuses(connection: sa.Connection, run_ids: Collection[str]) -> list[Row]:
+    """The statuses that the stored attempts amount to, of every (brand, dataset) in these runs.
 
     The newest attempt is the one that began last, whenever it ended: a late finisher never hides
-    what began after it.
+    what began after it. Its cost depends on the runs, not on how many attempts are stored.
     """
-    columns = dataset_attempts.c
-    began_at = sa.func.coalesce(columns.started_at, columns.planned_at)
-    attempts = (
-        sa.select(dataset_attempts)
-        .where(columns.brand_id == brand_id, columns.dataset == dataset)
-        .order_by(began_at.desc(), columns.run_id.desc())
-        .limit(1)
+    in_runs = (
+        sa.select(dataset_attempts.c.brand_id, dataset_attempts.c.dataset)
+        .where(dataset_attempts.c.run_id.in_(run_ids))
+        .distinct()
+        .subquery()
     )
-    begun = columns.started_at.is_not(None) | columns.outcome.is_not(None)
-    last = connection.execute(attempts.where(begun)).one_or_none()
-    if last is None:
-        return None
-    ended = connection.execute(attempts.where(columns.outcome.is_not(None))).one_or_none()
-    success = connection.execute(attempts.where(columns.outcome == "succeeded")).one_or_none()
+    attempt = dataset_attempts.c
+    is_ended = attempt.outcome.is_not(None)
+    newest = {
+        "last": _newest_run(in_runs, attempt.started_at.is_not(None) | is_ended),
+        "ended": _newest_run(in_runs, is_ended),
+        "success": _newest_run(in_runs, attempt.outcome == "succeeded"),
+    }
+    pairs = connection.execute(
+        sa.select(in_runs, *(query.label(name) for name, query in newest.items()))
+    ).all()
+    wanted = {run_id for pair in pairs for run_id in pair[2:] if run_id is not None}
+    found = connection.execute(sa.select(dataset_attempts).where(attempt.run_id.in_(wanted)))
+    by_key = {(row.brand_id, row.dataset, row.run_id): row for row in found}
+
+    def of(pair: sa.Row[Any], name: str) -> Any:
+        return by_key.get((pair.brand_id, pair.dataset, getattr(pair, name)))
+
+    return [
+        _status(of(pair, "last"), of(pair, "ended"), of(pair, "success"))
+        for pair in pairs
+        if pair.last is not None
+    ]
+
+
+def _newest_run(
+    in_runs: sa.Subquery, condition: sa.ColumnElement[bool]
+) -> sa.ScalarSelect[str | None]:
+    """The run of the newest attempt at a pair that is so; an index finds it from the end."""
+    attempt = dataset_attempts.c
+    query = sa.select(attempt.run_id).where(
+        attempt.brand_id == in_runs.c.brand_id,
+        attempt.dataset == in_runs.c.dataset,
+        attempt.window_since.is_(None),  # old days synced again say nothing of today's
+        condition,
+    )
+    newest_first = query.order_by(attempt.began_at.desc(), attempt.run_id.desc())
+    return newest_first.limit(1).scalar_subquery()
+
+
+def _status(last: Any, ended: Any, success: Any) -> Row:
     return {
-        "brand_id": brand_id,
-        "dataset": dataset,
+        "brand_id": last.brand_id,
+        "dataset": last.dataset,
         "last_attempt_run_id": last.run_id,
-        "last_attempt_started_at": last.started_at or last.planned_at,
+        "last_attempt_started_at": last.began_at,
         "last_attempt_ended_at": last.ended_at,
         "last_attempt_outcome": last.outcome,
         "last_success_run_id": success.run_id if success else None,

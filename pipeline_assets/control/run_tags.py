@@ -1,9 +1,15 @@
 """The run tags that tie a Dagster run to a brand and a job."""
 
+import math
+from datetime import timedelta
+
 from pipeline_assets.datasets import DATASETS, JOBS, home_job
 
 LANE = "pipeline/lane"
 """`<brand>:<job>`; dagster.yaml allows one run per value at a time."""
+
+REQUEST_ID = "pipeline/request_id"
+"""The stored request that a run serves."""
 
 MAX_RUNTIME = "dagster/max_runtime"
 PARTITION = "dagster/partition"
@@ -27,7 +33,12 @@ def job_of_run(job_name: str, dataset_keys: set[str]) -> str | None:
     return None
 
 
-def lane_tags(job: str, brand: str | None) -> dict[str, str]:
-    """The tags that limit a run: its lane and its maximum runtime in seconds."""
-    runtime_seconds = int(JOBS[job].max_runtime.total_seconds())
+def lane_tags(job: str, brand: str | None, max_runtime: timedelta | None = None) -> dict[str, str]:
+    """The tags that limit a run: its lane and its maximum runtime in whole seconds.
+
+    `max_runtime` is the brand's own for the job; without it the catalogue's counts.
+    """
+    runtime = max_runtime or JOBS[job].max_runtime
+    # Rounded up: Dagster takes 0 for no limit at all.
+    runtime_seconds = math.ceil(runtime.total_seconds())
     return {LANE: f"{brand or ALL_BRANDS}:{job}", MAX_RUNTIME: str(runtime_seconds)}

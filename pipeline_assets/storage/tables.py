@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -91,6 +92,7 @@ brands = Table(
     Column("currency", Text),
     Column("sources", _json(), nullable=False),
     Column("windows", _json(), nullable=False),
+    Column("max_runtime_minutes", _json(), nullable=False, server_default="{}"),
     Column("paused_at", Timestamp),
     Column("paused_reason", Text),
     Column("paused_until", Timestamp),
@@ -108,8 +110,11 @@ dataset_attempts = Table(
     Column("job", Text),
     Column("request_id", Text),
     Column("organization_id", Text),
+    Column("window_since", Date),
+    Column("window_until", Date),
     Column("planned_at", Timestamp),
     Column("started_at", Timestamp),
+    Column("began_at", Timestamp),  # started_at, or planned_at before and without a start
     Column("ended_at", Timestamp),
     Column("outcome", Text),
     Column("records", BigInteger),
@@ -119,7 +124,9 @@ dataset_attempts = Table(
     Column("advice", Text),
     Column("retry_after_seconds", Float),
     Column("metadata", _json()),
-    Index(None, "brand_id", "dataset", "started_at"),
+    Index(None, "brand_id", "dataset", "began_at", "run_id"),
+    Index(None, "request_id"),
+    Index(None, "ended_at"),
 )
 
 dataset_status = Table(
@@ -141,6 +148,129 @@ dataset_status = Table(
     Column("advice", Text),
     Column("retry_after_seconds", Float),
     Column("metadata", _json()),
+)
+
+# When a job runs for a brand. `checked_at` is when `next_run_at` was worked out.
+cadences = Table(
+    "cadences",
+    METADATA,
+    Column("brand_id", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("next_run_at", Timestamp, nullable=False, index=True),
+    Column("checked_at", Timestamp, nullable=False),
+    Column("last_tick_at", Timestamp),
+    Column("last_tick_result", Text),
+    Column("last_request_id", Text),
+    Column("paused_at", Timestamp),
+    Column("paused_reason", Text),
+    Column("paused_until", Timestamp),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("updated_by", Text, nullable=False),
+)
+
+_ACTIVE = "state IN ('queued', 'launched', 'running')"
+
+requests = Table(
+    "requests",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", Text),
+    Column("brand_id", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("datasets", _json()),  # null: all of the job's
+    Column("window_since", Date),
+    Column("window_until", Date),
+    Column("state", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", Timestamp, nullable=False),
+    Column("not_before", Timestamp, nullable=False),
+    Column("priority", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("chain_id", Text, nullable=False, index=True),  # the id of the chain's first request
+    Column("retry_of", Text),
+    Column("resync_id", Text, index=True),
+    Column("run_id", Text, index=True),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+    Column("cancel_requested_at", Timestamp),
+    Column("outcomes", _json()),  # dataset -> outcome, of those that this request ran
+    Column("records", BigInteger),
+    Column("error_class", Text),
+    Column("error_message", Text),
+    Column("advice", Text),
+    Column("archived_at", Timestamp),
+    Index(None, "requested_at", "id"),
+    Index(None, "brand_id", "requested_at"),
+    Index(
+        "ix_requests_active", "state", sqlite_where=text(_ACTIVE), postgresql_where=text(_ACTIVE)
+    ),
+)
+
+# Wishes for the same brand and job are one wish; pieces of a resync and runs that a person started
+# in Dagster stand beside it.
+_ONE_WISH = f"{_ACTIVE} AND resync_id IS NULL AND \"trigger\" <> 'dagster'"
+Index(
+    "uq_requests_one_active",
+    requests.c.brand_id,
+    requests.c.job,
+    unique=True,
+    sqlite_where=text(_ONE_WISH),
+    postgresql_where=text(_ONE_WISH),
+)
+_ONE_PIECE = f"{_ACTIVE} AND resync_id IS NOT NULL"
+Index(
+    "uq_requests_one_piece",
+    requests.c.resync_id,
+    unique=True,
+    sqlite_where=text(_ONE_PIECE),
+    postgresql_where=text(_ONE_PIECE),
+)
+
+# A long window synced again in pieces, the newest first: `remaining_until` is the last day to do.
+resyncs = Table(
+    "resyncs",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", Text),
+    Column("brand_id", Text, nullable=False, index=True),
+    Column("job", Text, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("until", Date, nullable=False),
+    Column("remaining_until", Date, nullable=False),
+    Column("piece_days", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp),
+    Column("error_class", Text),
+    Column("error_message", Text),
+    Column("advice", Text),
+)
+Index(
+    "uq_resyncs_one_running",
+    resyncs.c.brand_id,
+    resyncs.c.job,
+    unique=True,
+    sqlite_where=text("state = 'running'"),
+    postgresql_where=text("state = 'running'"),
+)
+
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("at", Timestamp, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("organization_id", Text, index=True),
+    Column("request_id", Text),
+    Column("detail", _json(), nullable=False),
 )
 
 projection_cursors = Table(

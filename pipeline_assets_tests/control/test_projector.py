@@ -277,7 +277,10 @@ def test_a_step_ended_from_outside_is_cancelled_unless_the_run_failed_for_a_reas
         job="meta_sync",
         state=state,
         tags={},
+        created_at=at,
+        started_at=at,
         ended_at=at,
+        is_final=state.is_ended,
         failure=Failure("MaxRuntimeExceeded", "Too long.") if state is RunState.FAILED else None,
         steps={
             ("acme", "ad_assets"): StepHistory(

@@ -76,7 +76,7 @@ def installation(
     )
     source = {"ad_accounts": [PARIS, ANGELES], "token": f"file:{token_file}"}
     brand = {"id": "acme", "name": "Acme", "timezone": "UTC", "sources": {"meta": source}}
-    add_brand(engine, parse_brand(brand), now=datetime(2026, 1, 1, tzinfo=UTC))
+    add_brand(engine, parse_brand(brand), actor="test", now=datetime(2026, 1, 1, tzinfo=UTC))
     return Installation(settings)
 
 

@@ -176,7 +176,7 @@ def test_a_video_that_meta_withholds_is_asked_for_again_after_a_day(
 
 def change_brand(engine: sa.Engine, sources: dict[str, Any]) -> None:
     brand = {"id": "acme", "name": "Acme", "timezone": "UTC", "sources": sources}
-    apply_brands(engine, [parse_brand(brand)], now=utcnow())
+    apply_brands(engine, [parse_brand(brand)], actor="test", now=utcnow())
 
 
 def test_a_brand_without_a_meta_source_is_not_configured_rather_than_stale(

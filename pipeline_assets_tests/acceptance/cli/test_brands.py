@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 BRAND_COLUMNS = {
     *("id", "organization_id", "name", "timezone", "currency", "sources", "windows"),
-    *("paused_at", "paused_reason", "paused_until", "ad_accounts"),
+    *("max_runtime_minutes", "paused_at", "paused_reason", "paused_until", "ad_accounts"),
 }
 ACME = ("brands", "add", "acme", "--timezone", "Europe/Paris")
 FULL = (
     *(*ACME, "--name", "Acme [Shoes]", "--currency", "EUR", "--ad-account", "act_1"),
     *("--ad-account", "2", "--token", "env:META_TOKEN_ACME", "--app-id", "77"),
     *("--app-secret", "file:/run/secret", "--window", "ad_thumbnails=72.5"),
+    *("--max-runtime", "meta_sync=90"),
 )
 FILE = """
 brands:
@@ -28,6 +29,7 @@ brands:
     sources:
       meta: {ad_accounts: [act_1, 2], token: "env:META_TOKEN_ACME"}
     windows: {meta_ads_performance: 12}
+    max_runtime_minutes: {meta_sync: 45}
   - {id: globex, name: Globex, timezone: UTC}
 """
 
@@ -57,6 +59,7 @@ def test_an_added_brand_is_printed_stored_and_known_to_dagster_at_once(
             }
         },
         "windows": {"ad_thumbnails": 72.5},
+        "max_runtime_minutes": {"meta_sync": 90.0},
         "paused_at": None,
         "paused_reason": None,
         "paused_until": None,
@@ -71,11 +74,12 @@ def test_people_see_every_field_as_it_is(cli: CommandLine) -> None:
     shown = cli.done(*FULL).out
     assert cli.done("brands", "show", "acme").out == shown
     for line in (
-        "name             Acme [Shoes]",  # no markup
-        "windows          ad_thumbnails=72.5",
-        "ad_accounts      act_1, act_2",
-        "token            env:META_TOKEN_ACME",
-        "paused_at        -",
+        "name                 Acme [Shoes]",  # no markup
+        "windows              ad_thumbnails=72.5",
+        "max_runtime_minutes  meta_sync=90.0",
+        "ad_accounts          act_1, act_2",
+        "token                env:META_TOKEN_ACME",
+        "paused_at            -",
     ):
         assert line in shown
 
@@ -151,7 +155,7 @@ def test_a_pauses_end_may_have_an_offset_and_be_a_day(cli: CommandLine) -> None:
 def test_a_pause_for_good_is_shown_to_people(cli: CommandLine) -> None:
     cli.done(*ACME)
     shown = cli.done("brands", "pause", "acme", "--reason", "[red]alert[/red]").out
-    assert "paused_reason    [red]alert[/red]" in shown
+    assert "paused_reason        [red]alert[/red]" in shown
     assert " UTC" in cli.done("brands", "list").out
     assert "paused" in cli.done("status").out
 
@@ -168,6 +172,9 @@ def test_a_brands_file_is_applied_and_applied_again(on_each_database: CommandLin
     assert cli.partitions() == {"acme", "globex"}
     assert cli.done("brands", "show", "acme", "--json").json["windows"] == {
         "meta_ads_performance": 12
+    }
+    assert cli.done("brands", "show", "acme", "--json").json["max_runtime_minutes"] == {
+        "meta_sync": 45
     }
 
     cli.done("brands", "pause", "globex", "--reason", "sold")

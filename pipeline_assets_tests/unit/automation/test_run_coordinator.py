@@ -1,6 +1,8 @@
 """The instance that dagster.yaml makes: its queue gives every run its limits."""
 
+import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -8,15 +10,40 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 import yaml
+from sqlalchemy import Engine
 
 from pipeline_assets.automation.run_coordinator import BrandRunCoordinator
+from pipeline_assets.brands.models import Brand
+from pipeline_assets.brands.registry import add_brand
 
 INSTANCE_FILE = Path(__file__).parents[3] / "dagster.yaml"
 DECLARED: dict[str, Any] = yaml.safe_load(INSTANCE_FILE.read_text())
 
 
+NOW = datetime(2026, 7, 25, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
+    """One without an installation: a DAGSTER_HOME in which there is no database."""
+    with dg.instance_for_test(overrides=DECLARED) as instance:
+        yield instance
+
+
+@pytest.fixture
+def installed(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """One with a database in which acme's runs of meta_sync may take 90 minutes."""
+    runtimes = {"meta_sync": 90.0}
+    acme = Brand(id="acme", name="Acme", timezone="UTC", max_runtime_minutes=runtimes)
+    add_brand(engine, acme, actor="test", now=NOW)
+    monkeypatch.setenv("PIPELINE_DATABASE_URL", database_url)
     with dg.instance_for_test(overrides=DECLARED) as instance:
         yield instance
 
@@ -58,6 +85,50 @@ def test_a_run_of_a_job_gets_those_of_its_job(instance: dg.DagsterInstance) -> N
     run = submit(instance, job="ad_classification", tags={"dagster/partition": "acme"})
     assert run.tags["pipeline/lane"] == "acme:ad_classification"
     assert run.tags["dagster/max_runtime"] == "3600"
+
+
+@pytest.mark.parametrize(
+    ("job", "datasets", "seconds"),
+    [
+        ("meta_sync", (), "5400"),
+        ("__ASSET_JOB", ("ad_assets",), "5400"),
+        ("asset_download", (), "7200"),
+    ],
+)
+def test_a_brands_own_maximum_runtime_comes_before_the_jobs(
+    installed: dg.DagsterInstance, job: str, datasets: tuple[str, ...], seconds: str
+) -> None:
+    run = submit(installed, job=job, datasets=datasets, tags={"dagster/partition": "acme"})
+    assert run.tags["dagster/max_runtime"] == seconds
+
+
+def test_a_run_that_names_its_maximum_runtime_keeps_it_though_its_brand_has_another(
+    installed: dg.DagsterInstance,
+) -> None:
+    said = {"dagster/partition": "acme", "dagster/max_runtime": "60"}
+    run = submit(installed, job="meta_sync", tags=said)
+    assert run.tags["dagster/max_runtime"] == "60"
+
+
+def test_a_run_of_an_unknown_brand_gets_the_jobs_maximum_runtime(
+    installed: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = submit(installed, job="meta_sync", tags={"dagster/partition": "nobody"})
+    assert run.tags["dagster/max_runtime"] == "7200"
+    assert "There is no brand 'nobody'." in caplog.text
+
+
+def test_a_run_is_queued_though_the_database_cannot_be_read_and_the_log_says_why(
+    instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "pipeline_assets"):
+        run = submit(instance, job="meta_sync", tags={"dagster/partition": "acme"})
+    assert run.tags["dagster/max_runtime"] == "7200"
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("pipeline_assets")]
+    assert len(said) == 1
+    assert said[0].startswith(
+        "meta_sync of brand acme gets the usual maximum runtime: The database"
+    )
 
 
 def test_a_run_over_several_brands_shares_one_lane_for_all_of_them(
@@ -114,6 +185,21 @@ def test_dagster_watches_runs_and_ends_those_over_their_time(
     assert instance.run_monitoring_max_runtime_seconds == 4 * 3600
     assert DECLARED["run_monitoring"]["cancel_timeout_seconds"] == 180
     assert DECLARED["run_monitoring"]["free_slots_after_run_end_seconds"] == 60
+
+
+@pytest.mark.parametrize("kind", ["SCHEDULE", "SENSOR"])
+def test_dagster_forgets_the_ticks_of_which_there_are_thousands_a_day(
+    instance: dg.DagsterInstance, kind: str
+) -> None:
+    from dagster._core.definitions.run_request import InstigatorType  # noqa: PLC0415 - not public
+
+    days = instance.get_tick_retention_settings(InstigatorType[kind])
+    assert {status.value: count for status, count in days.items()} == {
+        "SKIPPED": 1,
+        "SUCCESS": 7,
+        "FAILURE": 30,
+        "STARTED": 30,
+    }
 
 
 def test_dagster_sends_no_telemetry_and_evaluates_sensors_side_by_side(

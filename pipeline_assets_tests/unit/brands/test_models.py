@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline_assets.brands.models import Brand, parse_brand, resolve_secret
-from pipeline_assets.datasets import DATASETS, Source
+from pipeline_assets.datasets import DATASETS, JOBS, Source
 from pipeline_assets.errors import CredentialError, InvalidConfigError
 from pipeline_assets.redaction import MASK, redact
 
@@ -97,10 +97,29 @@ def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str)
             "Brand acme: windows.scorecard is 0: input should be greater than 0.",
         ),
         (
+            {"max_runtime_minutes": {"meta_snyc": 90}},
+            (
+                "Brand acme: max_runtime_minutes cannot be used: it must be minutes by job such as"
+                " meta_sync; meta_snyc is no job."
+            ),
+        ),
+        (
+            {"max_runtime_minutes": {"scorecard": 0}},
+            "Brand acme: max_runtime_minutes.scorecard is 0: input should be greater than 0.",
+        ),
+        (
+            {"max_runtime_minutes": {"scorecard": 7 * 24 * 60 + 1}},
+            (
+                "Brand acme: max_runtime_minutes.scorecard is 10081:"
+                " input should be less than or equal to 10080."
+            ),
+        ),
+        (
             {"colour": "red"},
             (
                 "Brand acme: colour is not known; known are id, organization_id, name, timezone,"
-                " currency, sources, windows, paused_at, paused_reason, paused_until."
+                " currency, sources, windows, max_runtime_minutes, paused_at, paused_reason,"
+                " paused_until."
             ),
         ),
         (
@@ -190,6 +209,12 @@ def test_a_brands_own_window_comes_before_the_catalogues() -> None:
     assert brand.fail_after(DATASETS["scorecard"]) == timedelta(hours=12.5)
     assert brand.fail_after(DATASETS["meta_ads_performance"]) == timedelta(hours=24)
     assert brand.fail_after(DATASETS["ad_creations"]) is None
+
+
+def test_a_brands_own_maximum_runtime_comes_before_the_catalogues() -> None:
+    brand = parse_brand(brand_data(max_runtime_minutes={"meta_sync": 7 * 24 * 60}))
+    assert brand.max_runtime(JOBS["meta_sync"]) == timedelta(days=7)
+    assert brand.max_runtime(JOBS["scorecard"]) == timedelta(minutes=30)
 
 
 def test_a_secret_is_read_when_it_is_needed_and_masked_from_then_on(

@@ -21,6 +21,7 @@ from pipeline_assets.brands.registry import (
     resume_brand,
 )
 from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.storage.audit import read_audit
 from pipeline_assets.storage.tables import brands
 
 NOW = datetime(2026, 7, 25, 12, 0, tzinfo=UTC)
@@ -34,6 +35,7 @@ def make_brand(brand_id: str, **changes: object) -> Brand:
         "timezone": "Europe/Berlin",
         "sources": {"meta": {"ad_accounts": ["act_1", "act_2"], "token": "env:META_TOKEN"}},
         "windows": {"scorecard": 48},
+        "max_runtime_minutes": {"meta_sync": 90},
     }
     return Brand.model_validate(data | changes)
 
@@ -44,23 +46,25 @@ def refusal(error: pytest.ExceptionInfo[InvalidConfigError]) -> tuple[str, str]:
 
 def test_a_brand_is_read_back_as_it_was_added(engine: Engine) -> None:
     brand = make_brand("acme", name="Ä" * 10_000, paused_at=NOW, paused_reason="no budget")
-    add_brand(engine, brand, now=NOW)
+    add_brand(engine, brand, actor="test", now=NOW)
     assert get_brand(engine, "acme") == brand
     assert list_brands(engine) == [brand]
 
 
 def test_brands_are_listed_by_id_and_organization(engine: Engine) -> None:
-    add_organization(engine, Organization(id="agency", name="The Agency"))
+    add_organization(engine, Organization(id="agency", name="The Agency"), actor="test", now=NOW)
     assert [found.id for found in list_organizations(engine)] == ["agency", "default"]
     for brand_id, organization_id in {"b": "agency", "a_1": "default", "a-2": "agency"}.items():
-        add_brand(engine, make_brand(brand_id, organization_id=organization_id), now=NOW)
+        add_brand(
+            engine, make_brand(brand_id, organization_id=organization_id), actor="test", now=NOW
+        )
     assert [brand.id for brand in list_brands(engine)] == ["a-2", "a_1", "b"]
     agency = list_brands(engine, organization_id="agency")
     assert [brand.id for brand in agency] == ["a-2", "b"]
 
 
 def test_an_unknown_brand_is_told_with_what_is_close(engine: Engine) -> None:
-    add_brand(engine, make_brand("acme-shoes"), now=NOW)
+    add_brand(engine, make_brand("acme-shoes"), actor="test", now=NOW)
     with pytest.raises(InvalidConfigError) as caught:
         get_brand(engine, "acme-shoe")
     assert refusal(caught) == (
@@ -70,8 +74,8 @@ def test_an_unknown_brand_is_told_with_what_is_close(engine: Engine) -> None:
 
 
 def test_a_brand_of_another_organization_looks_like_an_unknown_one(engine: Engine) -> None:
-    add_organization(engine, Organization(id="agency", name="The Agency"))
-    add_brand(engine, make_brand("acme", organization_id="agency"), now=NOW)
+    add_organization(engine, Organization(id="agency", name="The Agency"), actor="test", now=NOW)
+    add_brand(engine, make_brand("acme", organization_id="agency"), actor="test", now=NOW)
     assert get_brand(engine, "acme", organization_id="agency").id == "acme"
     refusals = []
     for brand_id in ("acme", "acmf"):
@@ -83,24 +87,24 @@ def test_a_brand_of_another_organization_looks_like_an_unknown_one(engine: Engin
 
 
 def test_an_id_that_is_taken_is_refused(engine: Engine) -> None:
-    add_brand(engine, make_brand("acme"), now=NOW)
+    add_brand(engine, make_brand("acme"), actor="test", now=NOW)
     with pytest.raises(InvalidConfigError, match="There is a brand acme already"):
-        add_brand(engine, make_brand("acme", name="Other"), now=NOW)
+        add_brand(engine, make_brand("acme", name="Other"), actor="test", now=NOW)
     with pytest.raises(InvalidConfigError, match="There is an organization default already"):
-        add_organization(engine, Organization(id="default", name="Other"))
+        add_organization(engine, Organization(id="default", name="Other"), actor="test", now=NOW)
     assert get_brand(engine, "acme").name == "Acme"
 
 
 def test_a_brand_needs_an_organization_that_is_there(engine: Engine) -> None:
     with pytest.raises(InvalidConfigError, match="there is no organization 'nobody'"):
-        add_brand(engine, make_brand("acme", organization_id="nobody"), now=NOW)
+        add_brand(engine, make_brand("acme", organization_id="nobody"), actor="test", now=NOW)
 
 
 def test_applying_adds_changes_and_leaves_the_rest(engine: Engine) -> None:
     for brand_id in ("same", "other", "unnamed"):
-        add_brand(engine, make_brand(brand_id), now=NOW)
+        add_brand(engine, make_brand(brand_id), actor="test", now=NOW)
     wanted = [make_brand("new"), make_brand("other", timezone="Asia/Tokyo"), make_brand("same")]
-    assert apply_brands(engine, wanted, now=LATER) == AppliedBrands(
+    assert apply_brands(engine, wanted, actor="test", now=LATER) == AppliedBrands(
         added=("new",), changed=("other",), unchanged=("same",)
     )
     assert get_brand(engine, "other").timezone == "Asia/Tokyo"
@@ -112,46 +116,98 @@ def test_applying_adds_changes_and_leaves_the_rest(engine: Engine) -> None:
             ("same", NOW, NOW),
             ("unnamed", NOW, NOW),
         ]
-    assert apply_brands(engine, wanted, now=LATER).unchanged == ("new", "other", "same")
+    assert apply_brands(engine, wanted, actor="test", now=LATER).unchanged == (
+        "new",
+        "other",
+        "same",
+    )
 
 
 def test_applying_is_all_or_nothing(engine: Engine) -> None:
     wanted = [make_brand("good"), make_brand("bad", organization_id="nobody")]
     with pytest.raises(InvalidConfigError, match="Brand bad: there is no organization 'nobody'"):
-        apply_brands(engine, wanted, now=NOW)
+        apply_brands(engine, wanted, actor="test", now=NOW)
     assert list_brands(engine) == []
     with pytest.raises(InvalidConfigError, match="Named more than once: twice"):
-        apply_brands(engine, [make_brand("twice"), make_brand("twice")], now=NOW)
+        apply_brands(engine, [make_brand("twice"), make_brand("twice")], actor="test", now=NOW)
 
 
 def test_applying_leaves_a_pause_and_an_organization_alone(engine: Engine) -> None:
-    add_brand(engine, make_brand("acme"), now=NOW)
-    pause_brand(engine, "acme", reason="holiday", now=NOW)
-    apply_brands(engine, [make_brand("acme", name="New name")], now=LATER)
+    add_brand(engine, make_brand("acme"), actor="test", now=NOW)
+    pause_brand(engine, "acme", reason="holiday", actor="test", now=NOW)
+    apply_brands(engine, [make_brand("acme", name="New name")], actor="test", now=LATER)
     assert get_brand(engine, "acme").paused_reason == "holiday"
-    add_organization(engine, Organization(id="agency", name="The Agency"))
+    add_organization(engine, Organization(id="agency", name="The Agency"), actor="test", now=NOW)
     with pytest.raises(InvalidConfigError, match="belongs to organization default, not to agency"):
-        apply_brands(engine, [make_brand("acme", organization_id="agency")], now=LATER)
+        apply_brands(
+            engine, [make_brand("acme", organization_id="agency")], actor="test", now=LATER
+        )
 
 
 def test_a_pause_holds_until_it_ends_or_somebody_resumes(engine: Engine) -> None:
-    add_brand(engine, make_brand("acme"), now=NOW)
-    paused = pause_brand(engine, "acme", reason="holiday", until=LATER, now=NOW)
+    add_brand(engine, make_brand("acme"), actor="test", now=NOW)
+    paused = pause_brand(engine, "acme", reason="holiday", until=LATER, actor="test", now=NOW)
     assert paused == get_brand(engine, "acme")
     assert (paused.paused_at, paused.paused_until) == (NOW, LATER)
     assert (paused.is_paused(NOW), paused.is_paused(LATER)) == (True, False)
-    assert pause_brand(engine, "acme", reason="longer", now=NOW).is_paused(LATER)
+    assert pause_brand(engine, "acme", reason="longer", actor="test", now=NOW).is_paused(LATER)
     for _ in range(2):
-        assert resume_brand(engine, "acme", now=LATER) == make_brand("acme")
+        assert resume_brand(engine, "acme", actor="test", now=LATER) == make_brand("acme")
 
 
 def test_a_pause_into_the_past_and_of_nobody_is_refused(engine: Engine) -> None:
-    add_brand(engine, make_brand("acme"), now=NOW)
+    add_brand(engine, make_brand("acme"), actor="test", now=NOW)
     with pytest.raises(InvalidConfigError, match="that is over"):
-        pause_brand(engine, "acme", reason="late", until=NOW, now=NOW)
+        pause_brand(engine, "acme", reason="late", until=NOW, actor="test", now=NOW)
     with pytest.raises(InvalidConfigError, match="There is no brand 'nobody'"):
-        pause_brand(engine, "nobody", reason="?", now=NOW)
+        pause_brand(engine, "nobody", reason="?", actor="test", now=NOW)
     assert get_brand(engine, "acme") == make_brand("acme")
+
+
+def audited(engine: Engine) -> list[tuple[str, str, str, str | None, object]]:
+    """The entries, oldest first, without the time."""
+    return [
+        (entry.actor, entry.action, entry.target, entry.organization_id, dict(entry.detail))
+        for entry in reversed(read_audit(engine, limit=100))
+    ]
+
+
+def test_every_change_is_in_the_audit_log_with_who_made_it(engine: Engine) -> None:
+    steps = iter(NOW + timedelta(minutes=n) for n in range(10))
+    add_organization(engine, Organization(id="north", name="N"), actor="cli:a", now=next(steps))
+    brand = make_brand("acme", organization_id="north")
+    add_brand(engine, brand, actor="cli:b", now=next(steps))
+    changed = make_brand(
+        "acme",
+        organization_id="north",
+        timezone="Asia/Tokyo",
+        sources={"meta": {"ad_accounts": ["act_1"], "token": "env:OTHER_PLACE"}},
+    )
+    apply_brands(engine, [changed], actor="cli:c", now=next(steps))
+    pause_brand(engine, "acme", reason="holiday", until=LATER, actor="cli:d", now=next(steps))
+    resume_brand(engine, "acme", actor="cli:e", now=next(steps))
+    assert audited(engine) == [
+        ("cli:a", "organization.add", "organization/north", "north", {}),
+        ("cli:b", "brand.add", "acme", "north", {}),
+        ("cli:c", "brand.change", "acme", "north", {"fields": ["timezone", "sources"]}),
+        (
+            *("cli:d", "brand.pause", "acme", "north"),
+            {"reason": "holiday", "until": "2026-07-25T13:00:00+00:00"},
+        ),
+        ("cli:e", "brand.resume", "acme", "north", {}),
+    ]
+    newest = read_audit(engine, limit=1)[0]
+    assert newest.at == NOW + timedelta(minutes=4)
+
+
+def test_what_changed_nothing_is_not_in_the_audit_log(engine: Engine) -> None:
+    add_brand(engine, make_brand("acme"), actor="cli:a", now=NOW)
+    apply_brands(engine, [make_brand("acme")], actor="cli:b", now=LATER)
+    resume_brand(engine, "acme", actor="cli:c", now=LATER)
+    wanted = [make_brand("new"), make_brand("bad", organization_id="nobody")]
+    with pytest.raises(InvalidConfigError):
+        apply_brands(engine, wanted, actor="cli:d", now=LATER)
+    assert audited(engine) == [("cli:a", "brand.add", "acme", "default", {})]
 
 
 def test_a_brands_file_is_read(tmp_path: Path) -> None:
@@ -163,6 +219,7 @@ def test_a_brands_file_is_read(tmp_path: Path) -> None:
         "    timezone: Europe/Berlin\n"
         "    sources: {meta: {ad_accounts: [1, act_2], token: env:META_TOKEN}}\n"
         "    windows: {scorecard: 48}\n"
+        "    max_runtime_minutes: {meta_sync: 90}\n"
     )
     assert load_brands_file(file) == [make_brand("acme")]
 

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 
 from pipeline_assets.control.run_tags import job_of_run, lane_tags
@@ -30,6 +32,13 @@ def test_a_lane_is_of_one_brand_and_one_job_and_the_runtime_is_in_whole_seconds(
     }
     assert lane_tags("scorecard", "acme")["pipeline/lane"] == "acme:scorecard"
     assert lane_tags("scorecard", "acme")["dagster/max_runtime"] == "1800"
+
+
+def test_a_brands_own_maximum_runtime_comes_before_the_jobs_and_is_never_none_at_all() -> None:
+    tags = lane_tags("meta_sync", "acme", timedelta(minutes=90))
+    assert tags == {"pipeline/lane": "acme:meta_sync", "dagster/max_runtime": "5400"}
+    # Dagster takes 0 for no limit.
+    assert lane_tags("meta_sync", "acme", timedelta(milliseconds=1))["dagster/max_runtime"] == "1"
 
 
 def test_a_run_over_several_brands_has_a_lane_of_its_own_for_each_job() -> None:

@@ -1,0 +1,1 @@
+"""Requests, status and recovery: what they cost, and what stock Dagster does instead."""

@@ -1,0 +1,365 @@
+"""What Dagster's runs do to requests: launched, running, ended, tried again, adopted.
+
+Called by the projector within its transaction, after the runs' attempts are stored. Applying a run
+twice changes nothing. A request's end may be revised by a later truth (a worker thought dead that
+succeeded after all), but nothing makes an ended request active again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from pipeline_assets.control import resyncs
+from pipeline_assets.control.dagster_log import Failure, RunHistory, RunState
+from pipeline_assets.control.requests import (
+    ACTIVE_STATES,
+    URGENT_PRIORITY,
+    USUAL_PRIORITY,
+    Request,
+    RequestState,
+    Trigger,
+    as_requests,
+)
+from pipeline_assets.control.retries import Retry, RetryPolicies, Setback, plan_retry
+from pipeline_assets.control.run_tags import ALL_BRANDS
+from pipeline_assets.datasets import DATASETS, JOBS
+from pipeline_assets.storage.engine import dialect_insert
+from pipeline_assets.storage.tables import brands, dataset_attempts, requests
+
+Row = dict[str, Any]
+
+_TOO_LATE = timedelta(days=1)
+"""A failure found out this late (a log read for the first time) starts nothing by itself."""
+
+_NOT_TRIED = "NotTried"
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_WORST_FIRST = ("failed", "skipped", "cancelled", "succeeded")
+
+_FATAL = frozenset(key for key, dataset in DATASETS.items() if dataset.fatal)
+
+
+def track_runs(
+    connection: sa.Connection,
+    histories: Sequence[RunHistory],
+    *,
+    policies: RetryPolicies,
+    now: datetime,
+) -> list[str]:
+    """Bring the runs' requests up to date; returns the runs that must be stopped.
+
+    Those are the living runs of requests that somebody has cancelled.
+    """
+    in_order = sorted(histories, key=lambda history: (history.created_at, history.run_id))
+    _adopt(connection, in_order)
+    known = _requests_of(connection, [history.owner_id for history in in_order], lock=True)
+    to_stop = []
+    for history in in_order:
+        request = known[history.owner_id]
+        changes = _changes(connection, request, history)
+        if changes:
+            _store(connection, request.id, changes)
+            known[request.id] = after = _requests_of(connection, [request.id])[request.id]
+            _follow_up(connection, request, after, policies=policies, now=now)
+            request = after
+        if request.cancel_requested_at is not None and history.state in {
+            RunState.WAITING,
+            RunState.ACTIVE,
+        }:
+            to_stop.append(history.run_id)
+    return to_stop
+
+
+def runs_of_active_requests(connection: sa.Connection) -> list[str]:
+    """The runs that active requests are with: few, because few are started at a time."""
+    query = sa.select(requests.c.run_id).where(
+        requests.c.state.in_(ACTIVE_STATES), requests.c.run_id.is_not(None)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def end_deleted(connection: sa.Connection, run_ids: Iterable[str], *, now: datetime) -> None:
+    """End the active requests whose run somebody has deleted from Dagster."""
+    ended = connection.execute(
+        requests.update()
+        .where(requests.c.run_id.in_(list(run_ids)), requests.c.state.in_(ACTIVE_STATES))
+        .values(
+            state=RequestState.FAILED,
+            finished_at=now,
+            error_class="RunDeleted",
+            error_message="Its run was deleted from Dagster before it ended.",
+            advice="Ask for it again if it is still wanted.",
+        )
+        .returning(requests)
+    )
+    for request in as_requests(ended):
+        if request.resync_id is not None:
+            resyncs.piece_ended(connection, request, now=now)
+
+
+def _adopt(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
+    """Make requests of the runs that have none: a person started them in Dagster itself."""
+    wanted = {history.owner_id: history for history in reversed(histories)}
+    missing = set(wanted) - set(_requests_of(connection, list(wanted)))
+    if not missing:
+        return
+    repeated = _requests_of(
+        connection, [h.request_id for h in histories if h.owner_id in missing and h.request_id]
+    )
+    organizations: dict[str, str] = {}
+    brand_ids = {_brand_of(wanted[each]) for each in missing}
+    owners = sa.select(brands.c.id, brands.c.organization_id).where(brands.c.id.in_(brand_ids))
+    for row in connection.execute(owners):
+        organizations[row.id] = row.organization_id
+    for owner_id in sorted(missing):
+        history = wanted[owner_id]
+        before = repeated.get(history.request_id or "")
+        brand_id = _brand_of(history)
+        connection.execute(
+            dialect_insert(connection, requests)
+            .values(
+                id=owner_id,
+                organization_id=organizations.get(brand_id),
+                brand_id=brand_id,
+                job=history.job,
+                datasets=sorted({key for _, key in history.steps}, key=list(DATASETS).index),
+                state=RequestState.LAUNCHED,
+                trigger=Trigger.DAGSTER,
+                requested_by=history.tags.get("dagster/user", "dagster"),
+                reason="Started in Dagster itself.",
+                requested_at=history.created_at,
+                not_before=history.created_at,
+                priority=USUAL_PRIORITY,
+                attempt=before.attempt + 1 if before else 1,
+                chain_id=before.chain_id if before else owner_id,
+                retry_of=before.id if before else None,
+                run_id=history.run_id,
+            )
+            .on_conflict_do_nothing()
+        )
+
+
+def _brand_of(history: RunHistory) -> str:
+    found = {brand for brand, _ in history.steps}
+    return found.pop() if len(found) == 1 else ALL_BRANDS
+
+
+def _changes(connection: sa.Connection, request: Request, history: RunHistory) -> Row:
+    """What the run makes different in its request.
+
+    Of a crashed run and those that Dagster started for it again, the last one tells the state: the
+    worker of an earlier one may still live and end after all.
+    """
+    values: Row = {}
+    if history.started_at and history.started_at < (request.started_at or _NEVER):
+        values["started_at"] = history.started_at
+    if request.run_id in {None, history.run_id, *history.ancestors}:
+        values["run_id"] = history.run_id
+        if history.is_final:
+            values |= _end(connection, request, history)
+        elif request.state.is_active:
+            has_started = history.state is not RunState.WAITING or bool(history.ancestors)
+            values["state"] = RequestState.RUNNING if has_started else RequestState.LAUNCHED
+    return {name: value for name, value in values.items() if getattr(request, name) != value}
+
+
+def _end(connection: sa.Connection, request: Request, history: RunHistory) -> Row:
+    attempts = _last_attempts(connection, request.id)
+    outcomes = {key: row["outcome"] for key, row in attempts.items()}
+    forgotten = [key for key in request.dataset_keys if key not in outcomes]
+    is_cancelled = history.state is RunState.CANCELLED
+    state = RequestState.CANCELLED if is_cancelled else state_of(outcomes)
+    if state is RequestState.SUCCEEDED and forgotten:
+        state = RequestState.PARTIAL
+    error = next((attempts[key] for key in without_success(outcomes)), None)
+    if error is None and state is not RequestState.SUCCEEDED:
+        error = _as_row(history.failure or _not_tried(forgotten))
+    if state is RequestState.CANCELLED:
+        error = None
+    return {
+        "state": state,
+        "finished_at": history.ended_at,
+        "outcomes": outcomes,
+        "records": sum(row["records"] or 0 for row in attempts.values()),
+        "error_class": error["error_class"] if error else None,
+        "error_message": error["error_message"] if error else None,
+        "advice": error["advice"] if error else None,
+    }
+
+
+def _last_attempts(connection: sa.Connection, request_id: str) -> dict[str, Row]:
+    """The last ended attempt at each dataset, in the catalogue's order.
+
+    Of a run over several brands it is the worst one's, with the records of all.
+    """
+    columns = dataset_attempts.c
+    query = (
+        sa.select(dataset_attempts)
+        .where(columns.request_id == request_id, columns.outcome.is_not(None))
+        .order_by(columns.planned_at, columns.run_id)
+    )
+    last: dict[tuple[str, str], Row] = {
+        (row["dataset"], row["brand_id"]): dict(row) for row in connection.execute(query).mappings()
+    }
+    worst: dict[str, Row] = {}
+    for (dataset, _), row in sorted(
+        last.items(), key=lambda item: -_WORST_FIRST.index(item[1]["outcome"])
+    ):
+        better = worst[dataset]["records"] if dataset in worst else None
+        worst[dataset] = {**row, "records": (row["records"] or 0) + (better or 0)}
+    return {key: worst[key] for key in DATASETS if key in worst}
+
+
+def state_of(outcomes: Mapping[str, str]) -> RequestState:
+    """How a wish ended whose datasets ended like this; failed when none was tried."""
+    failed = {key for key, outcome in outcomes.items() if outcome != "succeeded"}
+    if outcomes and not failed:
+        return RequestState.SUCCEEDED
+    if failed & _FATAL or failed == outcomes.keys():
+        return RequestState.FAILED
+    return RequestState.PARTIAL
+
+
+def without_success(outcomes: Mapping[str, str]) -> list[str]:
+    """The datasets without success, those first whose error explains the whole's best."""
+    without = [key for key, outcome in outcomes.items() if outcome != "succeeded"]
+    return sorted(without, key=lambda key: (outcomes[key] != "failed", key not in _FATAL))
+
+
+def _not_tried(datasets: Sequence[str]) -> Failure:
+    """For what somebody asked for between the run's creation and our first sight of it."""
+    return Failure(_NOT_TRIED, f"Asked for when its run was there: {', '.join(datasets)}.")
+
+
+def _as_row(failure: Failure) -> Row:
+    return {
+        "error_class": failure.error_class,
+        "error_message": failure.message,
+        "advice": failure.advice or None,
+    }
+
+
+def _follow_up(
+    connection: sa.Connection,
+    before: Request,
+    after: Request,
+    *,
+    policies: RetryPolicies,
+    now: datetime,
+) -> None:
+    """What a change of state brings about: another try, the end of one, a resync's next piece."""
+    if after.state.is_active or after.state is before.state:
+        return
+    if not before.state.is_active:  # a revision
+        if after.state is RequestState.SUCCEEDED:
+            _drop_waiting_retry(connection, after, now=now)
+            if after.resync_id is not None:
+                resyncs.piece_ended(connection, after, now=now)
+        return
+    is_retried = False
+    if after.state in {RequestState.FAILED, RequestState.PARTIAL} and not _is_unwanted(
+        after, now=now
+    ):
+        retry = _plan(connection, after, policies=policies)
+        if retry is not None:
+            is_retried = _store_retry(connection, after, retry, policies=policies, now=now)
+    if after.resync_id is not None and not is_retried:
+        resyncs.piece_ended(connection, after, now=now)
+
+
+def _is_unwanted(request: Request, *, now: datetime) -> bool:
+    return (
+        request.cancel_requested_at is not None
+        or request.brand_id == ALL_BRANDS  # a request that is started names one brand
+        or (request.finished_at is not None and now - request.finished_at > _TOO_LATE)
+    )
+
+
+def _plan(connection: sa.Connection, request: Request, *, policies: RetryPolicies) -> Retry | None:
+    attempts = _last_attempts(connection, request.id)
+    setbacks: dict[str, Setback] = {}
+    for key in request.dataset_keys:
+        row = attempts.get(key)
+        if key not in JOBS[request.job].datasets:  # Dagster's asset page runs any assets together
+            continue
+        if row is None:
+            setbacks[key] = Setback(False, _NOT_TRIED)
+        elif row["outcome"] in {"failed", "skipped"}:
+            setbacks[key] = Setback(
+                is_skipped=row["outcome"] == "skipped",
+                error_class=row["error_class"] or "",
+                retry_after_seconds=row["retry_after_seconds"],
+            )
+    return plan_retry(
+        setbacks, attempt=request.attempt, policy=policies.of(request.job), key=request.id
+    )
+
+
+def _store_retry(
+    connection: sa.Connection,
+    request: Request,
+    retry: Retry,
+    *,
+    policies: RetryPolicies,
+    now: datetime,
+) -> bool:
+    tries = policies.of(request.job).count + 1
+    is_urgent_no_more = min(request.priority, USUAL_PRIORITY)
+    stored = connection.execute(
+        dialect_insert(connection, requests)
+        .values(
+            id=str(uuid4()),
+            organization_id=request.organization_id,
+            brand_id=request.brand_id,
+            job=request.job,
+            datasets=list(retry.datasets),
+            window_since=request.window_since,
+            window_until=request.window_until,
+            state=RequestState.QUEUED,
+            trigger=Trigger.RETRY,
+            requested_by=request.requested_by,
+            reason=f"Try {request.attempt + 1} of {tries} after {request.error_class}.",
+            requested_at=now,
+            not_before=(request.finished_at or now) + retry.wait,
+            priority=is_urgent_no_more,
+            attempt=request.attempt + 1,
+            chain_id=request.chain_id,
+            retry_of=request.id,
+            resync_id=request.resync_id,
+        )
+        .on_conflict_do_nothing()  # somebody's newer wish is queued already: it does the work
+        .returning(requests.c.id)
+    ).scalar_one_or_none()
+    return stored is not None
+
+
+def _drop_waiting_retry(connection: sa.Connection, request: Request, *, now: datetime) -> None:
+    connection.execute(
+        requests.update()
+        .where(
+            requests.c.retry_of == request.id,
+            requests.c.trigger == Trigger.RETRY,
+            requests.c.state == RequestState.QUEUED,
+            requests.c.priority < URGENT_PRIORITY,  # else somebody has joined it, and waits
+        )
+        .values(
+            state=RequestState.CANCELLED,
+            finished_at=now,
+            error_message="Not needed: the try before succeeded after all.",
+        )
+    )
+
+
+def _requests_of(
+    connection: sa.Connection, ids: Iterable[str], *, lock: bool = False
+) -> dict[str, Request]:
+    """These requests by id; locked, nobody cancels or widens one until the transaction's end."""
+    query = sa.select(requests).where(requests.c.id.in_(set(ids))).order_by(requests.c.id)
+    found = connection.execute(query.with_for_update() if lock else query)
+    return {request.id: request for request in as_requests(found)}
+
+
+def _store(connection: sa.Connection, request_id: str, values: Row) -> None:
+    connection.execute(requests.update().where(requests.c.id == request_id).values(values))
