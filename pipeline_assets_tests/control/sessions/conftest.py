@@ -26,7 +26,7 @@ from pipeline_assets.storage.engine import build_engine
 PROJECT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 TOKEN = "EAATokenOfTheTestsWithDagster0123456789"
-SECONDS = 150  # every wait ends as soon as what it waits for is there
+SECONDS = 240  # every wait ends as soon as what it waits for is there
 
 Row = dict[str, Any]
 

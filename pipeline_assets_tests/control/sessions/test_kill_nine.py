@@ -26,12 +26,13 @@ from pipeline_assets.control.requests import (
     request_sync,
 )
 from pipeline_assets.control.run_tags import PARTITION, REQUEST_ID
-from pipeline_assets.storage.tables import dataset_status, run_heartbeats
+from pipeline_assets.storage.tables import dataset_status
 
 if TYPE_CHECKING:
     from conftest import Session
 
-DATASETS = ("meta_ads_performance", "meta_ad_creatives")
+STORED_BEFORE, IN_WORK = DATASETS = ("meta_ad_creatives", "meta_ads_performance")
+"""Dagster takes them in this order; only the second awaits a report, and is in work when killed."""
 BRANDS = ("acme", "globex", "running", "waiting", "stored", "created")
 
 # The installation's queue, but it kills its own process, the daemon, when a test asks it to.
@@ -63,8 +64,8 @@ class Part(StrEnum):
     WORKER = "multiprocessing.spawn"
 
 
-class Installation:
-    """What the tests do to a session, and see of it."""
+class LiveInstallation:
+    """What the tests do to an installation, and see of it."""
 
     def __init__(self, session: "Session", instance: dg.DagsterInstance) -> None:
         self.session = session
@@ -134,14 +135,6 @@ class Installation:
             rows = connection.execute(query).all()
         return {row.dataset: row.last_success_run_id for row in rows}
 
-    def last_beat(self, request: Request) -> datetime:
-        (run,) = self.runs_of(request)
-        query = sa.select(sa.func.max(run_heartbeats.c.beat_at))
-        with self.session.engine.connect() as connection:
-            at = connection.execute(query.where(run_heartbeats.c.run_id == run.run_id)).scalar_one()
-        assert isinstance(at, datetime)
-        return at
-
 
 def kill(pids: Collection[int]) -> None:
     for pid in pids:
@@ -170,7 +163,7 @@ def one_at_a_time(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def it(open_session: Callable[..., Any]) -> Iterator[Installation]:
+def it(open_session: Callable[..., Any]) -> Iterator[LiveInstallation]:
     with (
         pytest.MonkeyPatch.context() as patch,
         open_session(*BRANDS, edit=one_at_a_time) as session,
@@ -180,34 +173,34 @@ def it(open_session: Callable[..., Any]) -> Iterator[Installation]:
         (modules / "dying_queue.py").write_text(_QUEUE)
         patch.setenv("PYTHONPATH", str(modules))
         with session.dagster, dg.DagsterInstance.from_config(str(session.home)) as instance:
-            yield Installation(session, instance)
+            yield LiveInstallation(session, instance)
 
 
-def test_a_killed_worker_is_replaced_and_its_request_succeeds_once(it: Installation) -> None:
+def test_a_killed_worker_is_replaced_and_its_request_succeeds_once(it: LiveInstallation) -> None:
     it.session.gate.close()
     request = it.wish("acme")
     worker = it.await_work(request)
     assert it.pids(Part.WORKER) == [worker]
     kill([worker])
     it.await_work(request, reports=it.session.reports_begun("acme"))
-    assert it.see(request).state is RequestState.RUNNING
+    assert it.see(request).state.is_active
     it.session.gate.open()
     it.await_end(request)
     assert it.see(request).state is RequestState.SUCCEEDED
     first, second = it.runs_of(request)
     assert (first.status.value, second.status.value) == ("FAILURE", "SUCCESS")
     assert first.tags["dagster/will_retry"] == "true"
-    assert it.last_successes("acme") == dict.fromkeys(DATASETS, second.run_id)
+    assert it.last_successes("acme") == {STORED_BEFORE: first.run_id, IN_WORK: second.run_id}
     assert it.see(request).run_id == second.run_id
 
 
-def test_a_worker_survives_its_killed_code_server(it: Installation) -> None:
+def test_a_worker_survives_its_killed_code_server(it: LiveInstallation) -> None:
     it.session.gate.close()
     request = it.wish("globex")
     worker = it.await_work(request)
     kill(it.pids(Part.CODE_SERVER))
     it.session.ask(_RELOAD, location=LOCATION)
-    assert it.pids(Part.WORKER) == [worker]
+    assert worker in it.pids(Part.WORKER)
     assert end_lost_runs(it.instance, it.session.engine, now=utcnow() + timedelta(hours=1)) == []
     it.session.gate.open()
     it.await_end(request)
@@ -217,7 +210,7 @@ def test_a_worker_survives_its_killed_code_server(it: Installation) -> None:
     assert it.last_successes("globex") == dict.fromkeys(DATASETS, run.run_id)
 
 
-def test_after_everything_was_killed_each_request_ends_with_one_run(it: Installation) -> None:
+def test_after_everything_was_killed_each_request_ends_with_one_run(it: LiveInstallation) -> None:
     it.session.gate.close()
     running = it.wish("running")
     it.await_work(running)
@@ -228,7 +221,6 @@ def test_after_everything_was_killed_each_request_ends_with_one_run(it: Installa
     os.kill(daemon, signal.SIGSTOP)
     stored, created = it.wish("stored"), it.wish("created")
     it.kill_everything()
-    last_beat = it.last_beat(running)
     assert it.statuses_of(running) == ["STARTED"]
     assert it.runs_of(stored) == it.runs_of(created) == []
     it.session.gate.open()
@@ -240,6 +232,7 @@ def test_after_everything_was_killed_each_request_ends_with_one_run(it: Installa
     it.kill_everything()
     assert it.statuses_of(created) == ["NOT_STARTED"]
     it.start()
+    ready_at = utcnow()
 
     requests = [running, waiting, stored, created]
     it.await_end(*requests)
@@ -247,14 +240,14 @@ def test_after_everything_was_killed_each_request_ends_with_one_run(it: Installa
     lost, again = it.runs_of(running)
     assert (lost.status.value, again.status.value) == ("FAILURE", "SUCCESS")
     assert again.tags["dagster/parent_run_id"] == lost.run_id
-    assert failed_at(it.instance, lost) - last_beat < timedelta(seconds=90)
-    assert it.last_successes("running") == dict.fromkeys(DATASETS, again.run_id)
+    assert failed_at(it.instance, lost) - ready_at < timedelta(minutes=1)
+    assert it.last_successes("running") == {STORED_BEFORE: lost.run_id, IN_WORK: again.run_id}
     for request in (waiting, stored, created):
         (run,) = it.runs_of(request)
         assert it.last_successes(request.brand_id) == dict.fromkeys(DATASETS, run.run_id)
 
 
-def test_nothing_is_left_over(it: Installation) -> None:
+def test_nothing_is_left_over(it: LiveInstallation) -> None:
     ended = {"SUCCESS", "FAILURE"}
     assert {record.dagster_run.status.value for record in it.instance.get_run_records()} == ended
     made = list_requests(it.session.engine)
