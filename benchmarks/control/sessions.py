@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
@@ -30,6 +30,8 @@ from pipeline_assets.errors import PipelineError
 PROJECT = Path(__file__).parents[2]
 OURS = "pipeline_assets.definitions"
 TIMEOUT_SECONDS = 900  # every wait ends as soon as what it waits for is there
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def open_ours(
 
 @contextmanager
 def open_stock(folder: Path, *, module: str, configuration: str) -> Iterator[Session]:
-    """A Dagster that has nothing of ours: `module` is its code, `configuration` its dagster.yaml."""
+    """A Dagster without anything of ours: its code's module and its dagster.yaml."""
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text(configuration)
@@ -82,16 +84,8 @@ def open_stock(folder: Path, *, module: str, configuration: str) -> Iterator[Ses
 
 
 def _write_workspace(folder: Path, *modules: str) -> None:
-    entries = [
-        f"  - python_module: {{module_name: {module}, location_name: {location_of(module)}}}"
-        for module in modules
-    ]
+    entries = [f"  - python_module: {module}" for module in modules]
     (folder / "workspace.yaml").write_text("\n".join(["load_from:", *entries]) + "\n")
-
-
-def location_of(module: str) -> str:
-    """What the code location of a module is called."""
-    return "pipeline_assets" if module == OURS else module.rpartition(".")[2]
 
 
 @contextmanager
@@ -101,19 +95,64 @@ def _open_session(folder: Path, home: Path) -> Iterator[Session]:
         yield Session(home, dagster, instance)
 
 
-def await_until[T](
-    session: Session, find: Callable[[], T | None], *, timeout_seconds: float = TIMEOUT_SECONDS
-) -> T:
+def await_until(session: Session, find: Callable[[], Found | None]) -> Found:
     """What `find` finds, as soon as it finds something.
 
     Raises:
         PipelineError: it found nothing in time, or Dagster has ended.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not (found := find()):
         session.dagster.raise_if_ended()
         if time.monotonic() > deadline:
             log = session.dagster.log_file.read_text(errors="replace")
-            raise PipelineError(f"Nothing came within {timeout_seconds:.0f} s.\n{log[-4000:]}")
+            raise PipelineError(f"Nothing came within {TIMEOUT_SECONDS} s:\n{log[-4000:]}")
         time.sleep(0.2)
     return found
+
+
+def await_ended_runs(
+    session: Session, filters: dg.RunsFilter, *, count: int
+) -> Sequence[dg.RunRecord]:
+    """The runs that the filters describe, once there are so many and all have succeeded.
+
+    Raises:
+        PipelineError: one ended otherwise, or it takes too long.
+    """
+
+    def ended() -> Sequence[dg.RunRecord] | None:
+        records = session.instance.get_run_records(filters)
+        is_over = len(records) == count and all(each.dagster_run.is_finished for each in records)
+        return records if is_over else None
+
+    records = await_until(session, ended)
+    for record in records:
+        if not record.dagster_run.is_success:
+            run = record.dagster_run
+            raise PipelineError(f"Run {run.run_id} of {run.job_name} ended {run.status.value}.")
+    return records
+
+
+def await_end_of(session: Session, engine: sa.Engine, request_ids: Sequence[str]) -> list[Request]:
+    """The requests, once the projector has ended them all."""
+
+    def ended() -> list[Request] | None:
+        requests = [get_request(engine, each) for each in request_ids]
+        return None if any(request.state.is_active for request in requests) else requests
+
+    return await_until(session, ended)
+
+
+def first_step_start(session: Session, run_id: str) -> datetime | None:
+    """When a run's first step started, as its log says; None: none has."""
+    page = session.instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.STEP_START, limit=1
+    )
+    if not page.records:
+        return None
+    return datetime.fromtimestamp(page.records[0].event_log_entry.timestamp, UTC)
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Median and range, for a table."""
+    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"

@@ -29,7 +29,7 @@ def clear_history(context: dg.OpExecutionContext) -> None:
     def tell(part: str, done: int) -> None:
         context.log.info("%s: %d cleared", part, done)
 
-    apply_retention(context.instance, engine, settings, now=now, progress=tell)
+    apply_retention(context.instance, engine, settings, actor="schedule", now=now, progress=tell)
 
 
 @dg.job(executor_def=dg.in_process_executor)

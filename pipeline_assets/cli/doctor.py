@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
+import dagster as dg
 
 from pipeline_assets.cli.installation import open_dagster, open_installation
 from pipeline_assets.cli.output import json_option, print_json, progress_console
@@ -42,12 +43,11 @@ def _examine(*, is_offline: bool) -> list[HealthCheck]:
         return [HealthCheck("settings", False, str(error), error.advice)]
     names = [each.name for each in (*(defs.sensors or ()), *(defs.schedules or ()))]
     with ExitStack() as stack:
+        dagster: dg.DagsterInstance | PipelineError
         try:
             dagster = stack.enter_context(open_dagster(installation.settings))
         except PipelineError as error:
-            return check_health(
-                installation, error, automation=names, now=utcnow(), is_offline=is_offline
-            )
+            dagster = error
         return check_health(
             installation, dagster, automation=names, now=utcnow(), is_offline=is_offline
         )

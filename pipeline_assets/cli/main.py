@@ -29,6 +29,8 @@ _COMMANDS = {
     "cadences": "pipeline_assets.cli.cadences:cadences",
     "resync": "pipeline_assets.cli.resync:resync",
     "resyncs": "pipeline_assets.cli.resync:resyncs",
+    "audit": "pipeline_assets.cli.audit:audit",
+    "doctor": "pipeline_assets.cli.doctor:doctor",
     "retention": "pipeline_assets.cli.retention:retention",
     "demo": "pipeline_assets.cli.demo:demo",
 }

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pipeline_assets.cli.installation import open_dagster, open_installation
+from pipeline_assets.cli.installation import actor, open_dagster, open_installation
 from pipeline_assets.cli.output import json_option, print_json, print_table, progress_console
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.retention import (
@@ -34,7 +34,9 @@ def retention(*, is_applied: bool, as_json: bool) -> None:
         expired = plan.expired
         if is_applied:
             with _progress(plan.expired) as tell:
-                expired = apply_retention(instance, engine, settings, now=now, progress=tell)
+                expired = apply_retention(
+                    instance, engine, settings, actor=actor(), now=now, progress=tell
+                )
     if as_json:
         print_json({"is_applied": is_applied, "expired": expired, "kept_runs": plan.kept_runs})
     else:

@@ -1,6 +1,7 @@
 """`pipeline-assets status`: brands x datasets, each with its state."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import click
 from rich.table import Table
@@ -11,6 +12,8 @@ from pipeline_assets.cli.output import age_text, console, json_option, print_jso
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.projector import project
 from pipeline_assets.control.projector import rebuild as rebuild_projection
+from pipeline_assets.control.requests import RequestState
+from pipeline_assets.control.retries import policies_of
 from pipeline_assets.control.status import DatasetState, read_states
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.freshness.evaluate import State
@@ -37,8 +40,9 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
     engine = installation.engine  # first of all: it says best what is wrong with a database
     for brand_id in brand_ids:
         get_brand(engine, brand_id)  # an unknown one gets its clear error
+    policies = policies_of(installation.settings)
     with open_dagster(installation.settings) as instance:
-        project(instance, engine)
+        project(instance, engine, policies=policies)
     states = read_states(engine, now=utcnow(), brand_ids=set(brand_ids) or None)
     if as_json:
         print_json([state.as_row() for state in states])
@@ -64,6 +68,7 @@ def rebuild(*, as_json: bool) -> None:
 
 def print_matrix(states: Sequence[DatasetState]) -> None:
     """Print one row per brand and, below, what is wrong and what to do about it."""
+    now = utcnow()
     cells = {(state.brand_id, state.dataset): state for state in states}
     datasets = list(dict.fromkeys(state.dataset for state in states))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -73,24 +78,39 @@ def print_matrix(states: Sequence[DatasetState]) -> None:
     for brand_id in dict.fromkeys(state.brand_id for state in states):
         of_brand = [cells[brand_id, dataset] for dataset in datasets]
         paused = "\n[dim]paused[/]" if of_brand[0].is_paused else ""
-        table.add_row(f"{brand_id}{paused}", *map(_cell, of_brand))
+        table.add_row(f"{brand_id}{paused}", *(_cell(state, now=now) for state in of_brand))
     output = console()
     output.print(table)
     for line in _problems(states):
         output.print(line, markup=False)
 
 
-def _cell(state: DatasetState) -> str:
+def _cell(state: DatasetState, *, now: datetime) -> str:
     mark, colour = MARKS[state.state]
     lines = [f"[{colour}]{mark} {state.state.value}[/]"]
     if state.age_seconds is not None:
         rows = "row" if state.records_affected == 1 else "rows"
         lines.append(f"{age_text(state.age_seconds)} · {state.records_affected or 0} {rows}")
-    if state.is_running:
-        lines.append("syncing")
-    elif state.error_class and state.state is not State.FAILING:
+    if state.error_class and state.state is not State.FAILING and not state.is_running:
         lines.append("last try failed")
-    return "\n".join(lines)
+    return "\n".join(filter(None, (*lines, _being_done(state, now=now))))
+
+
+def _being_done(state: DatasetState, *, now: datetime) -> str:
+    """What refreshes the data next, and when."""
+    if state.is_running:
+        return "syncing"
+    if state.next_try_at is not None:
+        return f"next try in {_until(state.next_try_at, now)}"
+    if state.request_state is not None:
+        return "syncing" if state.request_state is RequestState.RUNNING else "queued"
+    if state.next_sync_at is not None:
+        return f"next sync in {_until(state.next_sync_at, now)}"
+    return ""
+
+
+def _until(at: datetime, now: datetime) -> str:
+    return age_text(max(0.0, (at - now).total_seconds()))
 
 
 def _problems(states: Sequence[DatasetState]) -> list[str]:

@@ -312,12 +312,6 @@ def terminate(instance: dg.DagsterInstance, run_id: str) -> None:
         _LOG.warning("Run %s could not be asked to stop: %s", run_id, redact(str(error)))
 
 
-def is_daemon_alive(instance: dg.DagsterInstance, *, now: datetime) -> bool:
-    """Whether any part of Dagster's daemon has beaten lately: without it no request is started."""
-    beats = instance.get_daemon_heartbeats().values()
-    return any(now.timestamp() - beat.timestamp < DAEMON_SILENCE.total_seconds() for beat in beats)
-
-
 def worker_pid(instance: dg.DagsterInstance, run_id: str) -> tuple[int, datetime] | None:
     """The process that Dagster's default launcher started last for a run, and when it did."""
     page = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
@@ -466,6 +460,14 @@ def daemon_states(instance: dg.DagsterInstance) -> list[DaemonState]:
             )
         )
     return states
+
+
+def is_daemon_alive(instance: dg.DagsterInstance, *, now: datetime) -> bool:
+    """Whether any part of the daemon has beaten lately: without it no request is started."""
+    return any(
+        state.beat_at is not None and now - state.beat_at < DAEMON_SILENCE
+        for state in daemon_states(instance)
+    )
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Protocol
 
 import dagster as dg
 import requests as http
 import sqlalchemy as sa
 
+from pipeline_assets.brands.models import Brand
 from pipeline_assets.brands.registry import list_brands
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control import dagster_log
@@ -26,8 +28,8 @@ from pipeline_assets.control.requests import IS_ACTIVE, RequestState
 from pipeline_assets.control.retries import policies_of
 from pipeline_assets.errors import DatabaseUnavailableError, PipelineError
 from pipeline_assets.redaction import redact
-from pipeline_assets.resources.installation import Installation
-from pipeline_assets.sources.meta import Finding
+from pipeline_assets.settings import Settings
+from pipeline_assets.sources.meta import Finding, GraphClient
 from pipeline_assets.storage.engine import build_engine, write_transaction
 from pipeline_assets.storage.migrations import check_revision
 from pipeline_assets.storage.tables import projection_cursors, requests
@@ -59,9 +61,24 @@ class HealthCheck:
     fix: str = ""
 
 
+class Opened(Protocol):
+    """What of an installation is examined; each part is opened when it is first used."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def engine(self) -> sa.Engine:
+        """Its database."""
+
+    def graph_client(self, brand: Brand) -> GraphClient:
+        """The client of a brand's token."""
+
+
 @dataclass(frozen=True)
 class _Subject:
-    installation: Installation
+    installation: Opened
     instance: dg.DagsterInstance | PipelineError
     automation: Collection[str]
     now: datetime
@@ -87,7 +104,7 @@ class _Check:
 
 
 def check_health(
-    installation: Installation,
+    installation: Opened,
     instance: dg.DagsterInstance | PipelineError,
     *,
     automation: Collection[str],
@@ -254,7 +271,8 @@ def _check_requests(subject: _Subject) -> _Answers:
         yield HealthCheck("requests", True, "None waits for longer than 30 minutes.")
         return
     oldest = f"{late[0].brand_id}:{late[0].job}, since {_time(late[0].due_at)}"
-    detail = f"{len(late)} wait for longer than 30 minutes; the oldest, {oldest}."
+    verb = "waits" if len(late) == 1 else "wait"
+    detail = f"{len(late)} {verb} for longer than 30 minutes; the oldest, {oldest}."
     fix = (
         "See that the daemon runs and launch_requests is not stopped; when all run slots are taken,"
         " raise max_concurrent_runs in dagster.yaml."

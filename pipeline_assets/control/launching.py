@@ -74,16 +74,14 @@ def choose_launches(
     `default_app_id` is the Meta app of brands that name none.
     """
     with engine.connect() as connection:
-        due = _read_due(connection, now=now, room=slots * WAITING_PER_SLOT)
+        due = _read_due(
+            connection, now=now, room=slots * WAITING_PER_SLOT, default_app_id=default_app_id
+        )
         found = read_brands_by_id(connection, {request.brand_id for request in due})
-        busy = _busy_budgets(connection, now=now) if any(map(_is_gentle, due)) else set()
     launches, rejected = [], []
     for request in due:
-        brand = found.get(request.brand_id)
-        if _is_gentle(request) and brand and shared_limits(brand, busy, default_app_id):
-            continue
         try:
-            launches.append(_launch(request, brand))
+            launches.append(_launch(request, found.get(request.brand_id)))
         except InvalidConfigError as error:
             rejected.append((request, error))
     if rejected:
@@ -127,19 +125,21 @@ def place_in_line(connection: sa.Connection, request: Request, *, now: datetime)
     return connection.execute(query).scalar_one()
 
 
-def _read_due(connection: sa.Connection, *, now: datetime, room: int) -> list[Request]:
+def _read_due(
+    connection: sa.Connection, *, now: datetime, room: int, default_app_id: str
+) -> list[Request]:
     """Everything urgent, and as much of the rest as there is room for besides what runs."""
     columns = requests.c
     query = (
         sa.select(requests)
         .join(brands, brands.c.id == columns.brand_id, isouter=True)
-        .where(columns.state == RequestState.QUEUED, columns.not_before <= now)
+        .where(IS_ACTIVE, columns.state == RequestState.QUEUED, columns.not_before <= now)
         .order_by(columns.priority.desc(), columns.not_before, columns.requested_at, columns.id)
     )
     urgent = query.where(columns.priority >= URGENT_PRIORITY).limit(room)
     due = as_requests(connection.execute(urgent))
     with_dagster = sa.select(sa.func.count()).where(
-        columns.state.in_([RequestState.LAUNCHED, RequestState.RUNNING])
+        IS_ACTIVE, columns.state.in_([RequestState.LAUNCHED, RequestState.RUNNING])
     )
     left = room - connection.execute(with_dagster).scalar_one() - len(due)
     if left <= 0:
@@ -148,7 +148,29 @@ def _read_due(connection: sa.Connection, *, now: datetime, room: int) -> list[Re
         brands.c.paused_until.is_(None) | (brands.c.paused_until > now)
     )
     others = query.where(columns.priority < URGENT_PRIORITY, sa.func.coalesce(~is_paused, True))
-    return due + as_requests(connection.execute(others.limit(left)))
+    usual = others.where(columns.priority >= USUAL_PRIORITY).limit(left)
+    usual_due = as_requests(connection.execute(usual))
+    left -= len(usual_due)
+    if left <= 0:
+        return due + usual_due
+    gentle = as_requests(connection.execute(others.where(columns.priority < USUAL_PRIORITY)))
+    free = _without_held(connection, gentle, now=now, default_app_id=default_app_id)
+    return due + usual_due + free[:left]
+
+
+def _without_held(
+    connection: sa.Connection, pieces: Sequence[Request], *, now: datetime, default_app_id: str
+) -> list[Request]:
+    """The pieces of resyncs whose brand shares no limit that today's syncs need.
+
+    Looked at before the room is cut: brands that wait for one limit hold up nobody else's.
+    """
+    if not pieces:
+        return []
+    busy = _busy_budgets(connection, now=now)
+    found = read_brands_by_id(connection, {piece.brand_id for piece in pieces})
+    held = {brand.id for brand in found.values() if shared_limits(brand, busy, default_app_id)}
+    return [piece for piece in pieces if piece.brand_id not in held]
 
 
 def _is_gentle(request: Request) -> bool:

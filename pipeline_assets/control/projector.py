@@ -28,7 +28,9 @@ from pipeline_assets.control.dagster_log import (
 from pipeline_assets.control.request_tracking import (
     end_deleted,
     runs_of_active_requests,
+    runs_of_cancelled_requests,
     track_runs,
+    with_known_owners,
 )
 from pipeline_assets.control.retries import RetryPolicies
 from pipeline_assets.datasets import upstream_of
@@ -90,16 +92,19 @@ def _watched_runs(
 
     Those in progress: their step events arrive without changing it. And the ended ones of requests
     that have not ended: whether Dagster runs them again may have been decided by the mere clock.
+    And those of requests that somebody has cancelled, wherever they wait: they are to be stopped.
     """
     running = dagster_log.running_runs(instance)
     with engine.connect() as connection:
         wanted = set(runs_of_active_requests(connection))
+        cancelled = set(runs_of_cancelled_requests(connection))
     records = dagster_log.records_of(instance, wanted)
     deleted = wanted - {record.dagster_run.run_id for record in records}
     if deleted:
         with write_transaction(engine) as connection:
             end_deleted(connection, deleted, now=now)
-    return [*running, *(record for record in records if record.dagster_run.is_finished)]
+    runs = ((record, record.dagster_run) for record in records)
+    return [*running, *(r for r, run in runs if run.is_finished or run.run_id in cancelled)]
 
 
 def rebuild(instance: dg.DagsterInstance, engine: sa.Engine) -> int:
@@ -252,6 +257,7 @@ def apply_histories(
     now: datetime,
 ) -> list[str]:
     """Store what these runs say of attempts, status and requests; returns the runs to stop."""
+    histories = with_known_owners(connection, histories)
     _store_attempts(connection, histories)
     return track_runs(connection, histories, policies=policies, now=now)
 

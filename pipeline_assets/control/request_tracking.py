@@ -6,6 +6,7 @@ succeeded after all), but nothing makes an ended request active again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from pipeline_assets.control import resyncs
 from pipeline_assets.control.dagster_log import Failure, RunHistory, RunState
 from pipeline_assets.control.requests import (
-    ACTIVE_STATES,
+    IS_ACTIVE,
     URGENT_PRIORITY,
     USUAL_PRIORITY,
     Request,
@@ -24,7 +25,7 @@ from pipeline_assets.control.requests import (
     as_requests,
 )
 from pipeline_assets.control.retries import Retry, RetryPolicies, Setback, plan_retry
-from pipeline_assets.control.run_tags import ALL_BRANDS
+from pipeline_assets.control.run_tags import ALL_BRANDS, REQUEST_ID
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.storage.engine import dialect_insert
 from pipeline_assets.storage.tables import brands, dataset_attempts, requests
@@ -41,6 +42,30 @@ _WORST_FIRST = ("failed", "skipped", "cancelled", "succeeded")
 _FATAL = frozenset(key for key, dataset in DATASETS.items() if dataset.fatal)
 
 
+def with_known_owners(
+    connection: sa.Connection, histories: Sequence[RunHistory]
+) -> list[RunHistory]:
+    """The histories, each with the request that has its run already.
+
+    When somebody deletes a crashed run from Dagster, the log no longer tells whose work the run
+    that Dagster started after it goes on with.
+    """
+    query = sa.select(requests.c.run_id, requests.c.id).where(
+        requests.c.run_id.in_([history.run_id for history in histories])
+    )
+    known = {row.run_id: row.id for row in connection.execute(query)}
+    return [
+        history
+        if known.get(history.run_id, history.owner_id) == history.owner_id
+        else replace(
+            history,
+            is_started_by_us=True,
+            tags={**history.tags, REQUEST_ID: known[history.run_id]},
+        )
+        for history in histories
+    ]
+
+
 def track_runs(
     connection: sa.Connection,
     histories: Sequence[RunHistory],
@@ -54,14 +79,15 @@ def track_runs(
     """
     in_order = sorted(histories, key=lambda history: (history.created_at, history.run_id))
     _adopt(connection, in_order)
-    known = _requests_of(connection, [history.owner_id for history in in_order], lock=True)
+    _requests_of(connection, [history.owner_id for history in in_order], lock=True)
     to_stop = []
     for history in in_order:
-        request = known[history.owner_id]
+        # Read now: what an earlier run of this batch brought about may have ended it.
+        request = _requests_of(connection, [history.owner_id])[history.owner_id]
         changes = _changes(connection, request, history)
         if changes:
             _store(connection, request.id, changes)
-            known[request.id] = after = _requests_of(connection, [request.id])[request.id]
+            after = _requests_of(connection, [request.id])[request.id]
             _follow_up(connection, request, after, policies=policies, now=now)
             request = after
         if request.cancel_requested_at is not None and history.state in {
@@ -74,8 +100,14 @@ def track_runs(
 
 def runs_of_active_requests(connection: sa.Connection) -> list[str]:
     """The runs that active requests are with: few, because few are started at a time."""
+    query = sa.select(requests.c.run_id).where(IS_ACTIVE, requests.c.run_id.is_not(None))
+    return list(connection.execute(query).scalars())
+
+
+def runs_of_cancelled_requests(connection: sa.Connection) -> list[str]:
+    """The runs of active requests that somebody has cancelled: they are to be stopped."""
     query = sa.select(requests.c.run_id).where(
-        requests.c.state.in_(ACTIVE_STATES), requests.c.run_id.is_not(None)
+        IS_ACTIVE, requests.c.run_id.is_not(None), requests.c.cancel_requested_at.is_not(None)
     )
     return list(connection.execute(query).scalars())
 
@@ -84,7 +116,7 @@ def end_deleted(connection: sa.Connection, run_ids: Iterable[str], *, now: datet
     """End the active requests whose run somebody has deleted from Dagster."""
     ended = connection.execute(
         requests.update()
-        .where(requests.c.run_id.in_(list(run_ids)), requests.c.state.in_(ACTIVE_STATES))
+        .where(requests.c.run_id.in_(list(run_ids)), IS_ACTIVE)
         .values(
             state=RequestState.FAILED,
             finished_at=now,
@@ -347,6 +379,7 @@ def _drop_waiting_retry(connection: sa.Connection, request: Request, *, now: dat
         .values(
             state=RequestState.CANCELLED,
             finished_at=now,
+            cancel_requested_at=now,  # its run may be there already
             error_message="Not needed: the try before succeeded after all.",
         )
     )

@@ -229,7 +229,7 @@ def request_sync(engine: sa.Engine, wish: Wish, *, now: datetime) -> tuple[Reque
             target=f"{wish.brand_id}:{wish.job}",
             organization_id=request.organization_id,
             request_id=request.id,
-            detail={"datasets": wish.datasets, "reason": wish.reason},
+            detail={"datasets": wish.datasets or "all", "reason": wish.reason or "none given"},
         )
     return request, stored.is_new
 
@@ -477,11 +477,10 @@ def _normal(job: str, datasets: Sequence[str] | None) -> list[str] | None:
 
 def _same_lane(wish: Wish) -> tuple[sa.ColumnElement[bool], ...]:
     columns = requests.c
-    active = columns.state.in_(ACTIVE_STATES)
     if wish.resync_id is not None:
-        return active, columns.resync_id == wish.resync_id
+        return IS_ACTIVE, columns.resync_id == wish.resync_id
     return (
-        active,
+        IS_ACTIVE,
         columns.brand_id == wish.brand_id,
         columns.job == wish.job,
         columns.resync_id.is_(None),

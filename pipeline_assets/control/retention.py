@@ -23,6 +23,7 @@ from pipeline_assets.control.projector import CURSOR
 from pipeline_assets.control.requests import IS_ACTIVE
 from pipeline_assets.control.resyncs import ResyncState
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import (
     audit_log,
@@ -133,10 +134,14 @@ def apply_retention(
     engine: sa.Engine,
     settings: Settings,
     *,
+    actor: str,
     now: datetime,
     progress: Progress,
 ) -> tuple[Expired, ...]:
-    """Archive and delete what has expired; returns how much of each kind it was."""
+    """Archive and delete what has expired; returns how much of each kind it was.
+
+    What was cleared stands in the audit log, unless it was nothing.
+    """
     counts: Counter[Part] = Counter()
     sweeps = _sweeps(settings, now=now)
     for part in Part:
@@ -149,6 +154,17 @@ def apply_retention(
         for done in batches:
             counts[part] += done
             progress(part, counts[part])
+    cleared = {str(part): count for part, count in counts.items() if count}
+    if cleared:
+        with write_transaction(engine) as connection:
+            audit.record(
+                connection,
+                at=now,
+                actor=actor,
+                action="retention.apply",
+                target="history",
+                detail=cleared,
+            )
     return _expired(settings, counts)
 
 

@@ -105,7 +105,7 @@ class Timestamp(TypeDecorator[datetime]):
         if value is None:
             return None
         if isinstance(value, str):
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+            return datetime.fromisoformat(f"{value}+00:00")  # a quarter of what .replace() costs
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
 

@@ -1,7 +1,7 @@
 """What the log says becomes attempts and status: real runs, read back from Dagster."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -18,8 +18,16 @@ from pipeline_assets.control.dagster_log import (
     changed_runs,
 )
 from pipeline_assets.control.projector import attempts_of, project, rebuild
+from pipeline_assets.control.requests import cancel_request, get_request
+from pipeline_assets.definitions import build_definitions
 from pipeline_assets.errors import AccessError, CredentialError, RateLimitedError
-from pipeline_assets.storage.tables import dataset_attempts, dataset_status
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import (
+    dataset_attempts,
+    dataset_status,
+    projection_cursors,
+)
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Row = dict[str, Any]
@@ -291,3 +299,20 @@ def test_a_step_ended_from_outside_is_cancelled_unless_the_run_failed_for_a_reas
     (attempt,) = attempts_of(history)
     assert (attempt["outcome"], attempt["error_class"]) == (outcome, error_class)
     assert attempt["ended_at"] == at
+
+
+def test_a_cancelled_run_that_waits_is_stopped_however_long_ago_its_record_changed(
+    installation: Installation, instance: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    job = build_definitions(installation).resolve_job_def("meta_sync")
+    run_id = instance.create_run_for_job(job, tags={"dagster/partition": "acme"}).run_id
+    project(instance, engine)
+    long_after = datetime.now(UTC) + timedelta(hours=1)
+    with write_transaction(engine) as connection:
+        connection.execute(projection_cursors.update().values(position_at=long_after))
+    assert get_request(engine, run_id).state == "launched"
+    cancel_request(engine, run_id, actor="test", now=datetime.now(UTC))
+    project(instance, engine)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELING

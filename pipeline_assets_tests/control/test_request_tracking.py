@@ -307,6 +307,20 @@ def test_a_run_that_crashes_twice_and_then_for_good_is_tried_again_by_us(loop: A
     assert retry.reason == "Try 2 of 4 after WorkerLost."
 
 
+def test_a_rerun_stays_with_its_request_when_somebody_deletes_the_crashed_run(loop: Any) -> None:
+    """Nothing in Dagster's log says any more that the run goes on for the deleted one."""
+    request = loop.wish()
+    loop.apply(loop.run(request, FAILED, lost=ALL, run_id="a", failure=LOST, is_final=False))
+    loop.apply(loop.run(request, RunState.WAITING, run_id="b", ancestors=("a",)))
+    orphan = {"run_id": "b", "tags": {REQUEST_ID: request.id}}
+    loop.apply(loop.run(None, RunState.ACTIVE, **orphan))
+    assert loop.see(request).state is RequestState.RUNNING
+    loop.apply(loop.run(None, RunState.SUCCEEDED, **orphan))
+    assert loop.see(request).state is RequestState.SUCCEEDED
+    assert loop.see(request).records == 50
+    assert len(loop.all()) == 1
+
+
 def test_a_promised_rerun_that_never_comes_ends_the_request_at_the_crash(loop: Any) -> None:
     request = loop.wish()
     crash = {"lost": {ASSETS}, "run_id": "a", "failure": LOST}
@@ -339,6 +353,17 @@ def test_a_worker_thought_dead_that_succeeds_revises_the_end_and_drops_the_retry
     before = loop.tables()
     loop.apply(loop.run(request, RunState.SUCCEEDED, **late))
     assert loop.tables() == before
+
+
+def test_a_retry_that_is_dropped_while_its_run_is_created_stays_dropped(loop: Any) -> None:
+    request = loop.wish()
+    late = {"run_id": "a", "created_at": loop.now}
+    loop.apply(loop.run(request, FAILED, lost={ASSETS}, failure=LOST, **late))
+    (retry,) = loop.all(retry_of=request.id)
+    loop.pass_time(minutes=5)
+    created = loop.run(retry, RunState.WAITING, run_id="b")
+    assert loop.apply(loop.run(request, RunState.SUCCEEDED, **late), created) == ["b"]
+    assert loop.see(retry).state is RequestState.CANCELLED
 
 
 def test_a_retry_that_somebody_waits_for_is_not_dropped(loop: Any) -> None:

@@ -150,6 +150,16 @@ def test_a_request_that_has_started_is_not_changed(loop: Any, state: RequestStat
     assert loop.see(request) == request
 
 
+def test_a_request_that_is_just_being_cancelled_takes_no_wish_with_it(loop: Any) -> None:
+    request = loop.wish()
+    change(loop.engine, request.id, state=RequestState.RUNNING)
+    cancel_request(loop.engine, request.id, actor="cli:bob", now=NOW)
+    with pytest.raises(InvalidConfigError, match="just being cancelled") as caught:
+        loop.wish()
+    assert caught.value.advice == "Ask again in a moment."
+    assert len(loop.all()) == 1
+
+
 def wish_again_and_again(engine: sa.Engine, times: int, threads: int) -> list[str]:
     def wish_once(_: int) -> str:
         with write_transaction(engine) as connection:

@@ -76,7 +76,9 @@ def clear(
     """Apply retention, after seeing that its plan says the very same."""
     planned = plan_retention(instance, engine, settings, now=now).expired
     told: dict[Part, int] = {}
-    applied = apply_retention(instance, engine, settings, now=now, progress=told.__setitem__)
+    applied = apply_retention(
+        instance, engine, settings, actor="test", now=now, progress=told.__setitem__
+    )
     assert applied == planned
     counts = {item.part: item.count for item in applied if item.count}
     assert counts == told
@@ -318,7 +320,7 @@ def test_archived_requests_ended_resyncs_and_audit_entries_go_after_a_year(
     assert clear(instance, engine) == {Part.REQUESTS: 1, Part.RESYNCS: 1, Part.AUDIT_ENTRIES: 1}
     assert values(engine, requests.c.id) == {"new", "of-resync", "half-1", "half-2"}
     assert values(engine, resyncs.c.id) == {"new", "referred", "running"}
-    assert values(engine, audit_log.c.target) == {"new"}
+    assert values(engine, audit_log.c.target) == {"new", "history"}
 
 
 def test_the_request_of_a_run_that_a_status_rests_on_stays(
@@ -362,7 +364,7 @@ def test_what_an_interruption_leaves_goes_the_next_time(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apply_retention(instance, engine, SETTINGS, now=LATER, progress=interrupt)
+        apply_retention(instance, engine, SETTINGS, actor="test", now=LATER, progress=interrupt)
     assert len(values(engine, requests.c.id)) == 3
     assert clear(instance, engine) == {Part.REQUESTS: 3, Part.RUNS: 5}
     assert run_ids(instance) == {runs[-1]}  # the last that was projected
@@ -379,7 +381,7 @@ def test_the_daily_job_tells_its_plan_and_applies_it(
         long_ago = utcnow() - timedelta(days=366)
         audit.record(connection, at=long_ago, actor="cli:a", action="brand.add", target="acme")
     result = job.execute_in_process(instance=instance, resources={"installation": installation})
-    assert values(engine, audit_log.c.target) == {"acme", "globex"}  # the fixture's, of this year
+    assert values(engine, audit_log.c.target) == {"acme", "globex", "history"}  # of this year
     said = [entry.user_message for entry in instance.all_logs(result.run_id)]
     assert "audit entries (older than 365 days): 1 to clear" in said
     assert "audit entries: 1 cleared" in said

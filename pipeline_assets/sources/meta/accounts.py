@@ -26,7 +26,7 @@ _STATUS_IN_WORDS = {
     201: "active",
     202: "closed",
 }
-_SOON = timedelta(days=7)
+_SOON = timedelta(days=14)
 
 
 @dataclass(frozen=True)

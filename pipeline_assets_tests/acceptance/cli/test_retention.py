@@ -49,6 +49,8 @@ def test_nothing_changes_without_apply_and_apply_does_what_was_told(
     assert cli.done("retention", "--json").json == told
     assert cli.done("retention", "--apply", "--json").json == told | {"is_applied": True}
     assert set(counts(cli.done("retention", "--json").json).values()) == {0}
+    (entry,) = cli.done("audit", "--json").json
+    assert (entry["action"], entry["detail"]) == ("retention.apply", {"audit entries": 3})
 
 
 def test_people_see_what_would_go_how_old_it_is_and_what_to_do(with_history: CommandLine) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 GOOD, EXPIRED = "EAAgoodTokenOfStatusTests0123", "EAAexpiredTokenOfStatusTests01"
 COLUMNS = [
     *("brand_id", "organization_id", "dataset", "state", "age_seconds", "used_ratio"),
-    *("stale_since", "is_running", "is_paused", "progress", "last_success_at"),
+    *("stale_since", "is_running", "is_paused", "progress"),
+    *("request_id", "request_state", "next_try_at", "next_sync_at", "last_success_at"),
     *("last_success_run_id", "last_attempt_started_at", "last_attempt_ended_at"),
     *("last_attempt_outcome", "last_attempt_run_id", "records_affected", "distinct_ads"),
     *("error_class", "error_message", "advice", "retry_after_seconds"),
@@ -162,6 +163,30 @@ def test_a_paused_brand_is_marked(cli: CommandLine, simulator: SimulatorServer) 
     assert cells(cli)["acme", CREATIVES]["is_paused"] is True
     assert cells(cli)["initech", CREATIVES]["is_paused"] is False
     assert cli.done("status").out.count("paused") == 1
+
+
+def test_a_cell_tells_what_is_being_done_about_it(cli: CommandLine) -> None:
+    options = ("--timezone", "UTC", "--ad-account", "act_11", "--token", "env:GOOD")
+    cli.done("brands", "add", "acme", *options)
+    cli.done("cadences", "set", "acme", "meta_sync", "hourly")
+    (cadence,) = cli.done("cadences", "list", "--json").json
+    found = cells(cli)
+    assert {row["next_sync_at"] for row in found.values()} == {cadence["next_run_at"]}
+    assert {row["request_id"] for row in found.values()} == {None}
+    assert cli.done("status").out.count("next sync in ") == len(SCHEMAS)
+
+    request = cli.done("sync", "acme", "--dataset", CREATIVES, "--json").json
+    found = cells(cli)
+    asked = found["acme", CREATIVES]
+    assert (asked["request_id"], asked["request_state"]) == (request["id"], "queued")
+    assert asked["next_try_at"] is None
+    assert found["acme", "ad_assets"]["request_id"] is None
+    told = cli.done("status").out
+    assert told.count("queued") == 1
+    assert told.count("next sync in ") == len(SCHEMAS) - 1
+
+    cli.done("brands", "pause", "acme", "--reason", "sold")
+    assert {row["next_sync_at"] for row in cells(cli).values()} == {None}
 
 
 def test_no_word_is_cut_however_long_the_slug(cli: CommandLine) -> None:

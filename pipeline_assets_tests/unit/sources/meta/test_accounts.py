@@ -54,7 +54,7 @@ def test_all_is_well(graph: Any, client: GraphClient, reply: Make) -> None:
     assert findings[3].message == "Acme is active (USD, America/New_York)."
 
 
-@pytest.mark.parametrize(("days", "ok"), [(7, False), (8, True)])
+@pytest.mark.parametrize(("days", "ok"), [(14, False), (15, True)])
 def test_an_expiry_within_a_week_is_a_finding(
     graph: Any, client: GraphClient, reply: Make, days: int, ok: bool
 ) -> None:
