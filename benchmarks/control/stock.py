@@ -296,8 +296,8 @@ def _tell_run(stock: Stock, run_id: str, *, since: datetime) -> str:
     status = record.dagster_run.status.value
     if record.end_time is None:
         watched = (utcnow() - since).total_seconds()
-        return f"the run is still {status} {watched:.0f} s after the restart"
-    return f"the run was {status} {record.end_time - since.timestamp():.0f} s after the restart"
+        return f"the run: still {status} {watched:.0f} s after the restart"
+    return f"the run: {status} {record.end_time - since.timestamp():.0f} s after the restart"
 
 
 def _tell_request(ours: Ours, request: Request, *, since: datetime) -> str:
@@ -307,8 +307,8 @@ def _tell_request(ours: Ours, request: Request, *, since: datetime) -> str:
         if (end := record.end_time) is not None
     ]
     seconds = ((request.finished_at or utcnow()) - since).total_seconds()
-    verb = "is still" if request.state.is_active else "was"
-    state = f"the request {verb} {request.state.value} {seconds:.0f} s after the restart"
+    still = "still " if request.state.is_active else ""
+    state = f"the request: {still}{request.state.value} {seconds:.0f} s after the restart"
     return "; ".join([*runs, state])
 
 

@@ -156,9 +156,9 @@ def cancel_resync(engine: sa.Engine, resync_id: str, *, actor: str, now: datetim
         InvalidConfigError: there is none, or it has ended.
     """
     with write_transaction(engine) as connection:
-        # Locked in the projector's order, which may be about to wish for the next piece.
+        # The projector, which may be about to wish for the next piece, has the one before locked.
         connection.execute(_active_pieces(resync_id).with_for_update())
-        resync = _read(connection, resync_id, lock=True)
+        resync = _read(connection, resync_id)
         if resync.state is not ResyncState.RUNNING:
             raise InvalidConfigError(f"Resync {resync_id} has ended: it is {resync.state}.")
         _update(connection, resync_id, state=ResyncState.CANCELLED, finished_at=now)
@@ -212,7 +212,7 @@ def piece_ended(connection: sa.Connection, piece: Request, *, now: datetime) -> 
     """Go on after a piece that has ended and is not tried again: the next one, or the end."""
     assert piece.resync_id is not None
     assert piece.window_since is not None
-    resync = _read(connection, piece.resync_id, lock=True)
+    resync = _read(connection, piece.resync_id)
     if piece.state is RequestState.SUCCEEDED:
         remaining = min(resync.remaining_until, piece.window_since - timedelta(days=1))
         is_done = remaining < resync.since
@@ -322,9 +322,9 @@ def _active_pieces(resync_id: str) -> sa.Select[tuple[str]]:
     return sa.select(requests.c.id).where(IS_ACTIVE, requests.c.resync_id == resync_id)
 
 
-def _read(connection: sa.Connection, resync_id: str, *, lock: bool = False) -> Resync:
+def _read(connection: sa.Connection, resync_id: str) -> Resync:
     query = sa.select(resyncs).where(resyncs.c.id == resync_id)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise _unknown(resync_id)
     return _from_row(row)

@@ -497,14 +497,14 @@ def examples(count: int) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@examples(30)
+@examples(20)
 @given(history=HISTORIES)
 def test_whatever_happens_the_rules_hold_on_sqlite(loop: Any, history: History) -> None:
     live_through(loop, history)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@examples(8)
+@examples(6)
 @given(history=HISTORIES)
 def test_whatever_happens_the_rules_hold_on_postgresql(loop: Any, history: History) -> None:
     live_through(loop, history)

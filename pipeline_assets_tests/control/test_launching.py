@@ -55,8 +55,20 @@ def resync(loop: Any, brand_id: str = "acme") -> Any:
 
 def insert(loop: Any, **values: Any) -> str:
     """A request that nobody has checked."""
+    (request_id,) = insert_all(loop, [values])
+    return request_id
+
+
+def insert_all(loop: Any, wanted: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [row_of(loop) | values for values in wanted]
+    with write_transaction(loop.engine) as connection:
+        connection.execute(requests.insert(), rows)
+    return [row["id"] for row in rows]
+
+
+def row_of(loop: Any) -> dict[str, Any]:
     request_id = str(uuid4())
-    row = {
+    return {
         "id": request_id,
         "brand_id": "acme",
         "job": "meta_sync",
@@ -70,9 +82,6 @@ def insert(loop: Any, **values: Any) -> str:
         "attempt": 1,
         "chain_id": request_id,
     }
-    with write_transaction(loop.engine) as connection:
-        connection.execute(requests.insert().values(row | values))
-    return request_id
 
 
 def add_brands(loop: Any, count: int) -> list[str]:
@@ -214,8 +223,7 @@ def test_one_bad_brand_of_a_thousand_leaves_the_other_999_alone(loop: Any) -> No
         connection.execute(
             brands.update().where(brands.c.id == names[500]).values(sources={"meta": None})
         )
-    for name in names:
-        insert(loop, brand_id=name)
+    insert_all(loop, [{"brand_id": name} for name in names])
     chosen = choose(loop, slots=400)
     assert chosen.rejected_count == 1
     assert {launch.brand_id for launch in chosen.launches} == set(names) - {names[500]}
@@ -329,8 +337,7 @@ def test_after_an_outage_of_five_hundred_brands_the_retries_are_spread_and_come_
     loop: Any,
 ) -> None:
     names = add_brands(loop, 500)
-    for name in names:
-        insert(loop, brand_id=name, trigger="schedule")
+    insert_all(loop, [{"brand_id": name, "trigger": "schedule"} for name in names])
     loop.apply(
         *(
             loop.run(request, RunState.FAILED, fails={PERFORMANCE: DOWN}, datasets=[PERFORMANCE])
