@@ -26,7 +26,7 @@ class JobRetries(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: int | None = Field(default=None, ge=0, le=20)
-    base_seconds: float | None = Field(default=None, gt=0)
+    base_seconds: float | None = Field(default=None, gt=0, le=3600)
 
 
 class Settings(BaseSettings):
@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(
         default=300,
         gt=0,
+        le=3600,
         description="How long after a failure that may pass the first new try comes; each further "
         "one waits twice as long, at most an hour, and at least as long as the source asked for.",
     )

@@ -239,7 +239,7 @@ def _sync(stock: Stock, ours: Ours, *brands: str) -> None:
 
 def _tell_stock(seen: dict[str, Any], brand: str) -> str:
     """What stock Dagster's pages show: the asset's freshness, the brand's partition."""
-    status = next(each for each in ("materialized", "failed", "missing") if brand in seen[each])
+    status = next(each for each in ("failed", "materialized", "missing") if brand in seen[each])
     return f"asset {seen['freshness']}; partition {status}"
 
 

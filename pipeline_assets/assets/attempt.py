@@ -215,7 +215,7 @@ def _failure(error: Exception) -> dg.Failure:
 
 def metadata_of_error(error: Exception, *, prefix: str = "") -> dict[str, Any]:
     """What the projector reads back of an error: class, advice and the time to come back."""
-    metadata: dict[str, Any] = {f"{prefix}error_class": type(error).__name__}
+    metadata: dict[str, Any] = {f"{prefix}error_class": _class_of(error)}
     if isinstance(error, PipelineError):
         if error.advice:
             metadata[f"{prefix}advice"] = redact(error.advice)
@@ -226,6 +226,12 @@ def metadata_of_error(error: Exception, *, prefix: str = "") -> dict[str, Any]:
     if isinstance(error, TransientError) and error.retry_after_seconds is not None:
         metadata[f"{prefix}retry_after_seconds"] = float(error.retry_after_seconds)
     return metadata
+
+
+def _class_of(error: Exception) -> str:
+    """The error's class; of a source's own errors the one of the tree that says what to do."""
+    in_tree = (each for each in type(error).__mro__ if each.__module__ == PipelineError.__module__)
+    return next(in_tree, type(error)).__name__
 
 
 def _description(dataset: Dataset, compute: Callable[[Attempt], Outcome]) -> str:

@@ -95,7 +95,7 @@ def apply_brands(
         raise InvalidConfigError(f"Named more than once: {', '.join(doubled)}.")
     added, changed, unchanged = [], [], []
     with write_transaction(engine) as connection:
-        stored = {brand.id: brand for brand in _read_brands(connection)}
+        stored = {brand.id: brand for brand in read_brands(connection)}
         for brand in wanted:
             if brand.id not in stored:
                 _insert_brand(connection, brand, actor=actor, now=now)
@@ -110,14 +110,23 @@ def apply_brands(
 def list_brands(engine: Engine, *, organization_id: str | None = None) -> list[Brand]:
     """All brands, or those of one organization, by id."""
     with engine.connect() as connection:
-        return _read_brands(connection, organization_id=organization_id)
+        return read_brands(connection, organization_id=organization_id)
 
 
-def read_brands_by_id(connection: Connection, brand_ids: Collection[str]) -> dict[str, Brand]:
-    """These brands by id, as far as they exist."""
-    statement = select(*_BRAND_COLUMNS).where(brands.c.id.in_(brand_ids))
-    rows = connection.execute(statement).mappings()
-    return {row["id"]: Brand.model_validate(dict(row)) for row in rows}
+def read_brands(
+    connection: Connection,
+    *,
+    organization_id: str | None = None,
+    brand_ids: Collection[str] | None = None,
+) -> list[Brand]:
+    """All brands, those of one organization, or these as far as they exist; by id."""
+    statement = select(*_BRAND_COLUMNS)
+    if organization_id is not None:
+        statement = statement.where(brands.c.organization_id == organization_id)
+    if brand_ids is not None:
+        statement = statement.where(brands.c.id.in_(brand_ids))
+    found = [Brand.model_validate(dict(row)) for row in connection.execute(statement).mappings()]
+    return sorted(found, key=lambda brand: brand.id)  # the databases' orders differ
 
 
 def get_brand(engine: Engine, brand_id: str, *, organization_id: str | None = None) -> Brand:
@@ -208,14 +217,6 @@ def _parse_entry(path: Path, number: int, entry: object) -> Brand:
         raise InvalidConfigError(f"{path}, entry {number}: {error}", advice=error.advice) from error
 
 
-def _read_brands(connection: Connection, *, organization_id: str | None = None) -> list[Brand]:
-    statement = select(*_BRAND_COLUMNS)
-    if organization_id is not None:
-        statement = statement.where(brands.c.organization_id == organization_id)
-    found = [Brand.model_validate(dict(row)) for row in connection.execute(statement).mappings()]
-    return sorted(found, key=lambda brand: brand.id)  # the databases' orders differ
-
-
 def _read_brand(
     connection: Connection, brand_id: str, *, organization_id: str | None = None
 ) -> Brand:
@@ -223,7 +224,7 @@ def _read_brand(
     row = connection.execute(statement).mappings().first()
     if row and organization_id in {None, row["organization_id"]}:
         return Brand.model_validate(dict(row))
-    known = [brand.id for brand in _read_brands(connection, organization_id=organization_id)]
+    known = [brand.id for brand in read_brands(connection, organization_id=organization_id)]
     close = difflib.get_close_matches(brand_id, known, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise InvalidConfigError(

@@ -1,6 +1,6 @@
 """`pipeline-assets status`: brands x datasets, each with its state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -14,7 +14,7 @@ from pipeline_assets.control.projector import project
 from pipeline_assets.control.projector import rebuild as rebuild_projection
 from pipeline_assets.control.requests import RequestState
 from pipeline_assets.control.retries import policies_of
-from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.control.status import DatasetState, read_matrix, read_states
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.freshness.evaluate import State
 
@@ -30,10 +30,27 @@ MARKS = {
 
 @click.group(invoke_without_command=True)
 @click.option("--brand", "brand_ids", multiple=True, help="Only this brand (repeatable).")
+@click.option(
+    "--state",
+    "wanted",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only brands with a dataset in this state (repeatable).",
+)
 @json_option
 @click.pass_context
-def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool) -> None:
-    """Tell for every brand and dataset how fresh it is, and if not, why."""
+def status(
+    context: click.Context,
+    *,
+    brand_ids: tuple[str, ...],
+    wanted: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell for every brand and dataset how fresh it is, and if not, why.
+
+    \b
+    pipeline-assets status --state stale --state failing
+    """
     if context.invoked_subcommand is not None:
         return
     installation = open_installation()
@@ -43,13 +60,30 @@ def status(context: click.Context, *, brand_ids: tuple[str, ...], as_json: bool)
     policies = policies_of(installation.settings)
     with open_dagster(installation.settings) as instance:
         project(instance, engine, policies=policies)
-    states = read_states(engine, now=utcnow(), brand_ids=set(brand_ids) or None)
+    now = utcnow()
+    chosen = set(brand_ids) or None
+    if wanted:
+        chosen = _brands_in(read_matrix(engine, now=now), wanted, among=chosen)
+    states = read_states(engine, now=now, brand_ids=chosen)
     if as_json:
         print_json([state.as_row() for state in states])
     elif states:
         print_matrix(states)
+    elif wanted:
+        click.echo(f"No brand has a dataset that is {' or '.join(wanted)}.")
     else:
         click.echo("No brand yet. `pipeline-assets brands add --help` shows how to add one.")
+
+
+def _brands_in(
+    matrix: Mapping[str, Mapping[str, State]], wanted: Collection[str], *, among: set[str] | None
+) -> set[str]:
+    """The brands, among these if any are given, with a dataset in one of the states."""
+    return {
+        brand_id
+        for brand_id, states in matrix.items()
+        if (among is None or brand_id in among) and not set(wanted).isdisjoint(states.values())
+    }
 
 
 @status.command()

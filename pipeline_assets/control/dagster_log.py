@@ -41,8 +41,9 @@ _RETRY_DECISION = timedelta(seconds=30)
 _RETRY_LAUNCH = timedelta(minutes=15)
 """How long a run that Dagster said it would run again is waited for."""
 
-DAEMON_SILENCE = timedelta(seconds=90)
-"""Three beats of Dagster's daemon; after that it is taken for stopped."""
+DAEMON_SILENCE = timedelta(minutes=2)
+"""A daemon that is silent for so long has stopped: it beats every 30 s, and one evaluation may hold
+a beat up for a minute."""
 
 _RUN_KEY = "dagster/run_key"
 _WILL_RETRY = "dagster/will_retry"

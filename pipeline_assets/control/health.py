@@ -34,8 +34,6 @@ from pipeline_assets.storage.engine import build_engine, write_transaction
 from pipeline_assets.storage.migrations import check_revision
 from pipeline_assets.storage.tables import projection_cursors, requests
 
-_DEAD_AFTER = timedelta(minutes=3)
-"""A daemon beats every 30 s, and one evaluation may hold a beat up for a minute."""
 _BEHIND_AFTER = timedelta(minutes=2)
 """The projection runs every 5 s."""
 _WAITING_TOO_LONG = timedelta(minutes=30)
@@ -199,11 +197,15 @@ def _check_daemon(subject: _Subject) -> _Answers:
     states = dagster_log.daemon_states(subject.dagster)
     start = "Start it: `dagster dev` in the project's folder, or the service `dagster-daemon run`."
     last = max((state.beat_at for state in states if state.beat_at), default=None)
-    if last is None or subject.now - last > _DEAD_AFTER:
+    if last is None or subject.now - last > dagster_log.DAEMON_SILENCE:
         since = f"its last sign of life is of {_time(last)}" if last else "it has never run"
         yield HealthCheck("daemon", False, f"Dagster's daemon is not running: {since}.", start)
         return
-    silent = [s.name for s in states if s.beat_at is None or subject.now - s.beat_at > _DEAD_AFTER]
+    silent = [
+        s.name
+        for s in states
+        if s.beat_at is None or subject.now - s.beat_at > dagster_log.DAEMON_SILENCE
+    ]
     if silent:
         detail = f"Without a sign of life for 3 minutes: {', '.join(silent)}."
         yield HealthCheck("daemon", False, detail, "Restart the daemon; its log says why.")

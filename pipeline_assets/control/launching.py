@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import read_brands_by_id
+from pipeline_assets.brands.registry import read_brands
 from pipeline_assets.control.requests import (
     IS_ACTIVE,
     URGENT_PRIORITY,
@@ -77,7 +77,8 @@ def choose_launches(
         due = _read_due(
             connection, now=now, room=slots * WAITING_PER_SLOT, default_app_id=default_app_id
         )
-        found = read_brands_by_id(connection, {request.brand_id for request in due})
+        wanted = {request.brand_id for request in due}
+        found = {brand.id: brand for brand in read_brands(connection, brand_ids=wanted)}
     launches, rejected = [], []
     for request in due:
         try:
@@ -168,8 +169,8 @@ def _without_held(
     if not pieces:
         return []
     busy = _busy_budgets(connection, now=now)
-    found = read_brands_by_id(connection, {piece.brand_id for piece in pieces})
-    held = {brand.id for brand in found.values() if shared_limits(brand, busy, default_app_id)}
+    found = read_brands(connection, brand_ids={piece.brand_id for piece in pieces})
+    held = {brand.id for brand in found if shared_limits(brand, busy, default_app_id)}
     return [piece for piece in pieces if piece.brand_id not in held]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import read_brands_by_id
+from pipeline_assets.brands.registry import read_brands
 from pipeline_assets.control.history import in_order
 from pipeline_assets.control.launching import place_in_line, shared_limits, why_held
 from pipeline_assets.control.requests import (
@@ -76,7 +76,7 @@ def read_progress(
     """
     request = get_request(engine, request_id)
     with engine.connect() as connection:
-        brand = read_brands_by_id(connection, [request.brand_id]).get(request.brand_id)
+        brand = next(iter(read_brands(connection, brand_ids=[request.brand_id])), None)
         attempts = _read_attempts(connection, request)
         beats = _read_beats(connection, request) if request.state.is_active else {}
         waits_for, blocked_until = "", None

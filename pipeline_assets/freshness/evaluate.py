@@ -43,22 +43,32 @@ def evaluate_freshness(
     now: datetime,
 ) -> Freshness:
     """Judge one status. A success stamped in the future (clocks differ) counts as age zero."""
-    if not is_configured:
-        return Freshness(State.NOT_CONFIGURED, None, None, None)
-    if last_success_at is None:
-        return Freshness(State.FAILING if is_last_attempt_failed else State.NEVER, None, None, None)
+    state = evaluate_state(last_success_at, is_last_attempt_failed, fail_after, is_configured, now)
+    if not is_configured or last_success_at is None:
+        return Freshness(state, None, None, None)
     age = max(now - last_success_at, timedelta(0))
     if fail_after is None:
-        return Freshness(State.FRESH, age, None, None)
+        return Freshness(state, age, None, None)
     used_ratio = age / fail_after
-    state = _state_by_age(used_ratio)
-    if state is not State.FRESH and is_last_attempt_failed:
-        state = State.FAILING
     stale_since = last_success_at + fail_after if used_ratio >= 1 else None
     return Freshness(state, age, used_ratio, stale_since)
 
 
-def _state_by_age(used_ratio: float) -> State:
-    if used_ratio >= 1:
-        return State.STALE
-    return State.WARN if used_ratio >= WARN_RATIO else State.FRESH
+def evaluate_state(
+    last_success_at: datetime | None,
+    is_last_attempt_failed: bool,  # noqa: FBT001 - called thousands of times for one page
+    fail_after: timedelta | None,
+    is_configured: bool,  # noqa: FBT001
+    now: datetime,
+) -> State:
+    """The state alone, as of `evaluate_freshness`."""
+    if not is_configured:
+        return State.NOT_CONFIGURED
+    if last_success_at is None:
+        return State.FAILING if is_last_attempt_failed else State.NEVER
+    used_ratio = (now - last_success_at) / fail_after if fail_after is not None else 0
+    if used_ratio < WARN_RATIO:
+        return State.FRESH
+    if is_last_attempt_failed:
+        return State.FAILING
+    return State.STALE if used_ratio >= 1 else State.WARN

@@ -24,7 +24,7 @@ from pipeline_assets.control.retries import RetryPolicies, RetryPolicy
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage.audit import read_audit
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import resyncs
+from pipeline_assets.storage.tables import requests, resyncs
 
 DOWN = Failure("SourceUnavailableError", "Meta did not answer.", "Wait.")
 EXPIRED = Failure("CredentialError", "The token has expired.", "Renew it.")
@@ -345,10 +345,14 @@ def test_the_audit_log_tells_who_started_and_cancelled(loop: Any) -> None:
     assert entries[1].detail["since"] == "2026-01-01"
 
 
-def test_a_cancellation_and_the_next_piece_do_not_miss_each_other(loop: Any) -> None:
-    """The projector has ended a piece and not committed yet when a person cancels."""
+@pytest.mark.parametrize("is_applied_first", [True, False])
+def test_a_cancellation_and_the_next_piece_neither_miss_nor_block_each_other(
+    loop: Any, is_applied_first: bool
+) -> None:
+    """The projector has ended a piece, or is about to, and not committed when a person cancels."""
     resync = start(loop)
-    end = loop.run(piece_of(loop, resync))
+    piece = piece_of(loop, resync)
+    end = loop.run(piece)
     cancelled: list[Resync] = []
 
     def cancel() -> None:
@@ -356,10 +360,15 @@ def test_a_cancellation_and_the_next_piece_do_not_miss_each_other(loop: Any) -> 
 
     person = threading.Thread(target=cancel)
     with write_transaction(loop.engine) as connection:
-        loop.apply_in(connection, end)
+        if is_applied_first:
+            loop.apply_in(connection, end)
+        connection.execute(
+            sa.select(requests.c.id).where(requests.c.id == piece.id).with_for_update()
+        )
         person.start()
         person.join(0.3)  # it has to wait for this transaction
         assert person.is_alive()
+        loop.apply_in(connection, end)
     person.join()
     assert cancelled[0].state is ResyncState.CANCELLED
     assert not any(each.state.is_active for each in loop.all())

@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.brands.registry import pause_brand
-from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.control.status import DatasetState, read_matrix, read_states
+from pipeline_assets.datasets import DATASETS
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import cadences, requests, run_heartbeats
+from pipeline_assets.storage.tables import cadences, dataset_status, requests, run_heartbeats
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER, MUCH_LATER = NOW + timedelta(minutes=5), NOW + timedelta(hours=1)
@@ -59,6 +60,31 @@ def cell(engine: sa.Engine, dataset: str, brand: str = "acme") -> DatasetState:
 def doing(engine: sa.Engine, dataset: str, brand: str = "acme") -> tuple[Any, ...]:
     state = cell(engine, dataset, brand)
     return state.request_id, state.request_state, state.next_try_at
+
+
+def test_the_matrix_has_the_very_states_of_the_cells(engine: sa.Engine) -> None:
+    hours = {"fresh": 1, "warn": 20, "stale": 24, "failing": 30}
+    cells = zip(DATASETS, hours.items(), strict=False)
+    for dataset, (name, age) in cells:
+        insert(
+            engine,
+            dataset_status,
+            brand_id="acme",
+            dataset=dataset,
+            last_success_at=NOW - timedelta(hours=age),
+            error_class="SourceUnavailableError" if name == "failing" else None,
+        )
+    insert(engine, dataset_status, brand_id="globex", dataset=ASSETS, error_class="AccessError")
+    insert(engine, dataset_status, brand_id="gone", dataset=ASSETS, last_success_at=NOW)
+    matrix = read_matrix(engine, now=NOW)
+    assert list(matrix) == ["acme", "globex"]
+    assert list(matrix["globex"].values()) == ["never", "never", "never", "failing", "never"]
+    assert {(s.brand_id, s.dataset): s.state for s in read_states(engine, now=NOW)} == {
+        (brand, dataset): state
+        for brand, states in matrix.items()
+        for dataset, state in states.items()
+    }
+    assert matrix["acme"]["meta_ads_performance"] == "fresh"
 
 
 def test_a_request_of_the_whole_job_is_each_datasets_and_of_no_other_brand(

@@ -157,6 +157,18 @@ def test_the_status_of_chosen_brands_has_no_other(
     assert "initech" not in told
 
 
+def test_only_brands_with_a_dataset_in_a_state_that_is_asked_for_are_shown(
+    cli: CommandLine, simulator: SimulatorServer
+) -> None:
+    add_brands(cli, simulator)
+    assert {brand for brand, _ in cells(cli, "--state", "never")} == {"acme", "initech"}
+    chosen = cells(cli, "--state", "never", "--brand", "acme", "--brand", "sourceless")
+    assert {brand for brand, _ in chosen} == {"acme"}
+    told = cli.done("status", "--state", "stale", "--state", "failing").out
+    assert told == "No brand has a dataset that is stale or failing.\n"
+    assert cli("status", "--state", "rotten").code == 2
+
+
 def test_a_paused_brand_is_marked(cli: CommandLine, simulator: SimulatorServer) -> None:
     add_brands(cli, simulator)
     cli.done("brands", "pause", "acme", "--reason", "sold")

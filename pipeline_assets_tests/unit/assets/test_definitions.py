@@ -141,10 +141,10 @@ def test_runs_of_the_asset_page_use_one_process_too() -> None:
 def test_the_sensors_run_without_anybody_switching_them_on() -> None:
     sensors = {sensor.name: sensor for sensor in defs.sensors or ()}
     assert {name: s.minimum_interval_seconds for name, s in sensors.items()} == {
-        "launch_requests": 5,
-        "project_status": 5,
-        "recover_runs": 15,
-        "sync_brands": 30,
+        "launch_requests": 4,
+        "project_status": 4,
+        "recover_runs": 14,
+        "sync_brands": 29,
     }
     for sensor in sensors.values():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline_assets import errors
 from pipeline_assets.assets.attempt import metadata_of_error
 from pipeline_assets.control.dagster_log import failure_from_metadata
 from pipeline_assets.control.retries import (
@@ -235,6 +236,7 @@ def test_what_meta_answers_decides_whether_the_dataset_is_tried_again(
     if isinstance(error, TransientError):
         error.retry_after_seconds = 900
     failure = failure_from_metadata(metadata_of_error(error), message=str(error))
+    assert failure.error_class in vars(errors)  # a source's own classes are not known everywhere
     setback = Setback(False, failure.error_class, failure.retry_after_seconds)
     retry = plan_retry({"meta_ads_performance": setback}, attempt=1, policy=POLICY, key="k")
     if issubclass(expected, PermanentError):
