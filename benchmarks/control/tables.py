@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline_assets.storage.tables import brands, cadences, dataset_attempts, r
 NOW = utcnow()
 META = {"meta": {"ad_accounts": ["act_1"], "token": "env:NONE"}}
 DATASETS_OF_SYNC = JOBS["meta_sync"].datasets
+ALL_DATASETS = tuple(DATASETS)
 SLOTS = 10
 
 
@@ -43,7 +44,6 @@ def main() -> None:
     names = [f"brand-{number:05}" for number in range(options.brands)]
     # Datasets that are not built yet count here like those that are.
     status._BUILT = tuple(DATASETS)  # noqa: SLF001
-    status._SOURCES = {dataset.source for dataset in DATASETS.values()}  # noqa: SLF001
     print(f"{'':46}{'SQLite':>12}{'PostgreSQL':>12}   (median of {options.rounds}, ms)")
     with tempfile.TemporaryDirectory() as folder, _postgres(Path(folder)) as postgres_url:
         urls = (f"sqlite:///{folder}/bench.db", postgres_url)
@@ -83,8 +83,9 @@ def _measure(url: str, names: list[str], *, rounds: int) -> dict[str, float]:
             seconds.append(time.perf_counter() - began)
         found[label] = statistics.median(seconds) * 1_000
 
-    _apply(engine, [_history(name, f"first-{name}") for name in names])
-    measure("status of all brands", lambda: status.read_states(engine, now=NOW))
+    _apply(engine, [_history(name, f"first-{name}", ALL_DATASETS) for name in names])
+    measure("state of every cell", lambda: status.read_matrix(engine, now=NOW))
+    measure("the same with all details", lambda: status.read_states(engine, now=NOW))
     measure(
         "status of one brand", lambda: status.read_states(engine, now=NOW, brand_ids={names[0]})
     )
@@ -107,7 +108,7 @@ def _measure(url: str, names: list[str], *, rounds: int) -> dict[str, float]:
     measure("projector's writes, 50 changed runs", lambda: _apply(engine, histories))
     _add_old_attempts(engine, names, count=100_000)
     measure("the same, with 100,000 old attempts", lambda: _apply(engine, histories))
-    measure("status of all brands, with them", lambda: status.read_states(engine, now=NOW))
+    measure("state of every cell, with them", lambda: status.read_matrix(engine, now=NOW))
     engine.dispose()
     return found
 
@@ -154,7 +155,7 @@ def _make_due(engine: sa.Engine) -> None:
         connection.execute(cadences.update().values(next_run_at=NOW - timedelta(minutes=1)))
 
 
-def _history(brand: str, run_id: str) -> RunHistory:
+def _history(brand: str, run_id: str, datasets: Sequence[str] = DATASETS_OF_SYNC) -> RunHistory:
     at = NOW - timedelta(minutes=2)
     stored = Materialization(at + timedelta(seconds=30), {"records": 1_000, "distinct_ads": 40})
     return RunHistory(
@@ -169,7 +170,7 @@ def _history(brand: str, run_id: str) -> RunHistory:
         is_final=True,
         steps={
             (brand, dataset): StepHistory(planned_at=at, started_at=at, materialization=stored)
-            for dataset in DATASETS_OF_SYNC
+            for dataset in datasets
         },
     )
 

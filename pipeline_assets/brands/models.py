@@ -160,9 +160,14 @@ class Sources(StrictModel):
 
     meta: MetaSource | None = None
 
+    @property
+    def configured(self) -> frozenset[str]:
+        """The sources that the brand has, by their names in `Source`."""
+        return frozenset(name for name, value in self if value is not None)
+
     def has(self, source: Source) -> bool:
         """Whether the brand has configured what a dataset of this source needs."""
-        return getattr(self, source.value, None) is not None
+        return source in self.configured
 
 
 class Brand(StrictModel):

@@ -473,10 +473,11 @@ def is_daemon_alive(instance: dg.DagsterInstance, *, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class AutomationState:
-    """A sensor or schedule: whether a person stopped it, and why its last tick failed."""
+    """A sensor or schedule: is it stopped, when was its newest tick, why did the last fail."""
 
     name: str
     is_stopped: bool
+    ticked_at: datetime | None
     error: str | None
 
 
@@ -492,6 +493,7 @@ def automation_states(instance: dg.DagsterInstance) -> list[AutomationState]:
             AutomationState(
                 name=state.instigator_name,
                 is_stopped=state.status.value == "STOPPED",
+                ticked_at=_instant(ticks[0].timestamp) if ticks else None,
                 error=error.message.strip() if error else None,
             )
         )

@@ -23,6 +23,7 @@ from pipeline_assets.brands.registry import list_brands
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control import dagster_log
 from pipeline_assets.control.brand_access import examine_brands
+from pipeline_assets.control.dagster_log import AutomationState
 from pipeline_assets.control.projector import CURSOR
 from pipeline_assets.control.requests import IS_ACTIVE, RequestState
 from pipeline_assets.control.retries import policies_of
@@ -34,6 +35,8 @@ from pipeline_assets.storage.engine import build_engine, write_transaction
 from pipeline_assets.storage.migrations import check_revision
 from pipeline_assets.storage.tables import projection_cursors, requests
 
+_SILENT_AFTER = timedelta(seconds=60)
+"""Three sensors are evaluated every 5 to 15 s; an evaluation may take as long as a minute."""
 _BEHIND_AFTER = timedelta(minutes=2)
 """The projection runs every 5 s."""
 _WAITING_TOO_LONG = timedelta(minutes=30)
@@ -237,9 +240,26 @@ def _check_automation(subject: _Subject) -> _Answers:
             f"The last tick of {state.name} failed: {redact(_first_line(state.error or ''))}",
             "Its ticks in Dagster's UI, on the page Automation, show the whole error.",
         )
-    if not stopped and not failing:
+    silent_since = _silent_since(subject, ours)
+    if silent_since is not None:
+        yield HealthCheck(
+            "automation",
+            False,
+            f"Dagster's daemon runs, but has evaluated nothing since {_time(silent_since)}: its "
+            "code server is gone or does not answer.",
+            "Reload the code location in Dagster's UI, on the page Deployment, or restart Dagster.",
+        )
+    if not stopped and not failing and silent_since is None:
         detail = f"{len(subject.automation)} sensors and schedules, none stopped, none failing."
         yield HealthCheck("automation", True, detail)
+
+
+def _silent_since(subject: _Subject, ours: Sequence[AutomationState]) -> datetime | None:
+    """When the newest tick was, if that is too long ago though the daemon runs."""
+    ticks = [s.ticked_at for s in ours if s.ticked_at is not None and not s.is_stopped]
+    if not ticks or subject.now - max(ticks) <= _SILENT_AFTER:
+        return None
+    return max(ticks) if dagster_log.is_daemon_alive(subject.dagster, now=subject.now) else None
 
 
 def _check_projection(subject: _Subject) -> _Answers:

@@ -125,12 +125,6 @@ def read_history(
     return found[:limit]
 
 
-def read_chain(connection: sa.Connection, chain_id: str) -> Chain:
-    """The chain that the request of this id began."""
-    (chain,) = _read_chains(connection, [chain_id])
-    return chain
-
-
 def _may_be(states: Collection[RequestState]) -> sa.ColumnElement[bool]:
     """Whether one of a chain's requests lets the whole be in one of these states."""
     wanted = set(states)

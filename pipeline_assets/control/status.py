@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,7 +15,12 @@ from pipeline_assets.control.requests import (
     RequestState,
 )
 from pipeline_assets.datasets import DATASETS, JOBS
-from pipeline_assets.freshness.evaluate import State, evaluate_freshness, evaluate_state
+from pipeline_assets.freshness.evaluate import (
+    Limits,
+    State,
+    evaluate_freshness,
+    evaluate_state,
+)
 from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.tables import cadences, dataset_status, requests, run_heartbeats
 
@@ -88,7 +94,7 @@ def read_states(
     states = []
     for brand in chosen:
         is_paused = brand.is_paused(now)
-        configured = {source for source in _SOURCES if brand.sources.has(source)}
+        configured = _datasets_of(brand.sources.configured)
         for key in _BUILT:
             cell = (brand.id, key)
             states.append(
@@ -99,7 +105,7 @@ def read_states(
                     progress=progress.get(cell),
                     active=active.get(cell),
                     next_sync_at=None if is_paused else next_syncs.get(cell),
-                    is_configured=DATASETS[key].source in configured,
+                    is_configured=key in configured,
                     is_paused=is_paused,
                     now=now,
                 )
@@ -115,33 +121,45 @@ def read_matrix(engine: sa.Engine, *, now: datetime) -> dict[str, dict[str, Stat
     """
     columns = dataset_status.c
     query = sa.select(
-        columns.brand_id, columns.dataset, columns.last_success_at, columns.error_class.is_not(None)
+        columns.brand_id, columns.dataset, columns.last_success_at, columns.error_class
     )
     with engine.connect() as connection:
         brands = read_brands(connection)
-        stored: dict[str, dict[str, tuple[datetime | None, bool]]] = {b.id: {} for b in brands}
-        for brand_id, dataset, last_success_at, is_failed in connection.execute(query):
-            if brand_id in stored:
-                stored[brand_id][dataset] = (last_success_at, bool(is_failed))
-    return {brand.id: _states_of(brand, stored[brand.id], now) for brand in brands}
+        stored: dict[str, dict[str, Any]] = {brand.id: {} for brand in brands}
+        for row in connection.execute(query).all():
+            if row[0] in stored:
+                stored[row[0]][row[1]] = row
+    usual = {key: Limits.at(now, fail_after=DATASETS[key].fail_after) for key in _BUILT}
+    return {brand.id: _states_of(brand, stored[brand.id], usual, now=now) for brand in brands}
 
 
 def _states_of(
-    brand: Brand, stored: Mapping[str, tuple[datetime | None, bool]], now: datetime
+    brand: Brand, stored: Mapping[str, Any], usual: Mapping[str, Limits], *, now: datetime
 ) -> dict[str, State]:
-    configured = {source for source in _SOURCES if brand.sources.has(source)}
+    own = {key: Limits.at(now, fail_after=brand.fail_after(DATASETS[key])) for key in brand.windows}
+    configured = _datasets_of(brand.sources.configured)
     states = {}
     for key in _BUILT:
-        last_success_at, is_failed = stored.get(key, (None, False))
-        dataset = DATASETS[key]
+        _, _, last_success_at, error_class = stored.get(key, _NO_ROW)
         states[key] = evaluate_state(
-            last_success_at, is_failed, brand.fail_after(dataset), dataset.source in configured, now
+            last_success_at,
+            error_class is not None,
+            limits=own.get(key) or usual[key],
+            is_configured=key in configured,
         )
     return states
 
 
+_NO_ROW = (None, None, None, None)
+
+
+@cache
+def _datasets_of(sources: frozenset[str]) -> frozenset[str]:
+    """The datasets that a brand with these sources has."""
+    return frozenset(key for key in _BUILT if DATASETS[key].source in sources)
+
+
 _BUILT = tuple(key for key in DATASETS if key in SCHEMAS)
-_SOURCES = {DATASETS[key].source for key in _BUILT}
 
 
 def _judge(

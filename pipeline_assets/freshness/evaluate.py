@@ -1,8 +1,9 @@
 """The state of one (brand, dataset): a pure function of its status, its windows and `now`."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple, Self
 
 from pipeline_assets.datasets import WARN_RATIO
 
@@ -43,7 +44,12 @@ def evaluate_freshness(
     now: datetime,
 ) -> Freshness:
     """Judge one status. A success stamped in the future (clocks differ) counts as age zero."""
-    state = evaluate_state(last_success_at, is_last_attempt_failed, fail_after, is_configured, now)
+    state = evaluate_state(
+        last_success_at,
+        is_last_attempt_failed,
+        limits=Limits.at(now, fail_after=fail_after),
+        is_configured=is_configured,
+    )
     if not is_configured or last_success_at is None:
         return Freshness(state, None, None, None)
     age = max(now - last_success_at, timedelta(0))
@@ -54,21 +60,37 @@ def evaluate_freshness(
     return Freshness(state, age, used_ratio, stale_since)
 
 
+class Limits(NamedTuple):
+    """The instants since which a success is too long ago, for one allowed age and one `now`."""
+
+    warns: datetime
+    fails: datetime
+
+    @classmethod
+    def at(cls, now: datetime, *, fail_after: timedelta | None) -> Self:
+        """The limits of an allowed age; None: nothing is ever too old."""
+        if fail_after is None:
+            return cls(_NEVER, _NEVER)
+        return cls(now - fail_after * WARN_RATIO, now - fail_after)
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
 def evaluate_state(
     last_success_at: datetime | None,
     is_last_attempt_failed: bool,  # noqa: FBT001 - called thousands of times for one page
-    fail_after: timedelta | None,
-    is_configured: bool,  # noqa: FBT001
-    now: datetime,
+    *,
+    limits: Limits,
+    is_configured: bool,
 ) -> State:
     """The state alone, as of `evaluate_freshness`."""
     if not is_configured:
         return State.NOT_CONFIGURED
     if last_success_at is None:
         return State.FAILING if is_last_attempt_failed else State.NEVER
-    used_ratio = (now - last_success_at) / fail_after if fail_after is not None else 0
-    if used_ratio < WARN_RATIO:
+    if last_success_at > limits.warns:
         return State.FRESH
     if is_last_attempt_failed:
         return State.FAILING
-    return State.STALE if used_ratio >= 1 else State.WARN
+    return State.STALE if last_success_at <= limits.fails else State.WARN

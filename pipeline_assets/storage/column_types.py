@@ -1,5 +1,6 @@
 """Column types that behave the same on SQLite and PostgreSQL, exact and aware of time zones."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -96,18 +97,21 @@ class Timestamp(TypeDecorator[datetime]):
             return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]  # without +00:00
         return value
 
-    def process_result_value(
+    def result_processor(
         self,
-        value: Any,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
-    ) -> datetime | None:
-        """The instant, aware, in UTC."""
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return datetime.fromisoformat(f"{value}+00:00")  # a quarter of what .replace() costs
-        assert isinstance(value, datetime)
-        return value.astimezone(UTC)
+        dialect: Dialect,
+        coltype: object,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> Callable[[str | None], datetime | None] | None:
+        """Text becomes an instant; PostgreSQL's driver gives one, in the session's zone, UTC.
+
+        Called for every value of every row, so with nothing in between.
+        """
+        return _read_instant if dialect.name == "sqlite" else None
+
+
+def _read_instant(text: str | None) -> datetime | None:
+    # A quarter of what .replace(tzinfo=UTC) costs.
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
 
 
 def encode_json(value: object) -> str:

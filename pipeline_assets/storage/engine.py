@@ -40,7 +40,9 @@ def build_engine(url: str) -> Engine:
         json_deserializer=decode_json,
         hide_parameters=True,  # rows do not belong into logs
         pool_pre_ping=not is_sqlite,
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS} if is_sqlite else {},
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        if is_sqlite
+        else {"options": "-c timezone=UTC"},  # the driver gives instants in the session's zone
     )
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)

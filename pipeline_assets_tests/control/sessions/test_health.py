@@ -6,15 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pytest
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from pipeline_assets.cli.dagster_processes import LOCATION
 from pipeline_assets.clock import utcnow
+from pipeline_assets.control.health import check_health
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.settings import Settings
 
 if TYPE_CHECKING:
     from conftest import Session
@@ -48,11 +53,34 @@ def wrong(session: Session) -> dict[str, str]:
     }
 
 
+def automation_after(seconds: float, session: Session) -> list[str]:
+    """What is said of sensors and schedules if so much later nothing more has happened."""
+    installation = Installation(
+        Settings(database_url=f"sqlite:///{session.home}/pipeline_assets.db")
+    )
+    with dg.DagsterInstance.from_config(str(session.home)) as instance:
+        answers = check_health(
+            installation,
+            instance,
+            automation=["launch_requests", "project_status", "recover_runs", "sync_brands"],
+            now=utcnow() + timedelta(seconds=seconds),
+            is_offline=True,
+        )
+    return [answer.detail for answer in answers if answer.name == "automation"]
+
+
 def test_a_running_installation_is_well_until_a_sensor_is_stopped_or_a_schedule_fails(
-    open_session: Any,
+    open_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_session("acme") as session, session.dagster:
         session.wait_for(lambda: wrong(session) == {})
+
+        monkeypatch.setenv("DAGSTER_HOME", str(session.home))
+        well = ["4 sensors and schedules, none stopped, none failing."]
+        assert automation_after(0, session) == well
+        (silent,) = automation_after(70, session)
+        assert silent.startswith("Dagster's daemon runs, but has evaluated nothing since")
+        assert automation_after(1000, session) == well  # the daemon has stopped: that is told
 
         selector = {
             "repositoryLocationName": LOCATION,
