@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.projector import project
+from pipeline_assets.control.requests import list_requests
 from pipeline_assets.control.status import DatasetState, read_states
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.resources.installation import Installation
@@ -151,9 +152,10 @@ def test_a_window_that_makes_no_sense_is_refused(
     reason: str,
 ) -> None:
     assert not sync("meta_ads_performance", window=window).success
-    state = states_of(instance, engine)["meta_ads_performance"]
-    assert state.error_class == "InvalidConfigError"
-    assert reason in (state.error_message or "")
+    project(instance, engine)
+    (request,) = list_requests(engine)
+    assert request.error_class == "InvalidConfigError"
+    assert reason in (request.error_message or "")
 
 
 def test_a_dead_token_costs_one_call_and_names_the_account(
