@@ -197,13 +197,18 @@ class Brand(StrictModel):
 
     def fail_after(self, dataset: Dataset) -> timedelta | None:
         """How old this brand's data of the dataset may be; None: never too old."""
-        hours = self.windows.get(dataset.key)
-        return timedelta(hours=hours) if hours is not None else dataset.fail_after
+        return allowed_age(dataset, self.windows)
 
     def max_runtime(self, job: Job) -> timedelta:
         """How long a run of the job may take for this brand."""
         minutes = self.max_runtime_minutes.get(job.name)
         return timedelta(minutes=minutes) if minutes is not None else job.max_runtime
+
+
+def allowed_age(dataset: Dataset, windows: Mapping[str, float]) -> timedelta | None:
+    """How old a dataset may be for a brand with these windows; None: never too old."""
+    hours = windows.get(dataset.key)
+    return timedelta(hours=hours) if hours is not None else dataset.fail_after
 
 
 class Organization(StrictModel):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import read_brands
+from pipeline_assets.brands.models import Brand, allowed_age
+from pipeline_assets.brands.registry import Needs, read_brands, read_needs
 from pipeline_assets.control.requests import (
     ACTIVE_STATES,
     IS_ACTIVE,
@@ -124,20 +124,26 @@ def read_matrix(engine: sa.Engine, *, now: datetime) -> dict[str, dict[str, Stat
         columns.brand_id, columns.dataset, columns.last_success_at, columns.error_class
     )
     with engine.connect() as connection:
-        brands = read_brands(connection)
-        stored: dict[str, dict[str, Any]] = {brand.id: {} for brand in brands}
+        needs = read_needs(connection)
+        stored: dict[str, dict[str, Any]] = {brand_id: {} for brand_id in needs}
         for row in connection.execute(query).all():
             if row[0] in stored:
                 stored[row[0]][row[1]] = row
     usual = {key: Limits.at(now, fail_after=DATASETS[key].fail_after) for key in _BUILT}
-    return {brand.id: _states_of(brand, stored[brand.id], usual, now=now) for brand in brands}
+    return {
+        brand_id: _states_of(needs[brand_id], of_brand, usual, now=now)
+        for brand_id, of_brand in stored.items()
+    }
 
 
 def _states_of(
-    brand: Brand, stored: Mapping[str, Any], usual: Mapping[str, Limits], *, now: datetime
+    needs: Needs, stored: Mapping[str, Any], usual: Mapping[str, Limits], *, now: datetime
 ) -> dict[str, State]:
-    own = {key: Limits.at(now, fail_after=brand.fail_after(DATASETS[key])) for key in brand.windows}
-    configured = _datasets_of(brand.sources.configured)
+    own = {
+        key: Limits.at(now, fail_after=allowed_age(DATASETS[key], needs.windows))
+        for key in needs.windows
+    }
+    configured = _datasets_of(needs.sources)
     states = {}
     for key in _BUILT:
         _, _, last_success_at, error_class = stored.get(key, _NO_ROW)
