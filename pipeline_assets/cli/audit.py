@@ -25,5 +25,7 @@ def audit(*, target: str | None, limit: int, as_json: bool) -> None:
         print_json(rows)
     elif rows:
         print_table(["at", "actor", "action", "target", "detail"], rows)
+    elif target:
+        click.echo(f"Nothing of {target} has been changed yet.")
     else:
         click.echo("Nothing has been changed yet.")

@@ -80,6 +80,7 @@ class DagsterDevelopment:
         self._end()
         if self._lock is not None:
             self._lock.close()
+            self._lock = None
 
     def _end(self) -> None:
         if self._process is None:
@@ -105,13 +106,15 @@ class DagsterDevelopment:
             )
 
     def take_over(self) -> None:
-        """Make sure that nobody else runs Dagster on this DAGSTER_HOME.
+        """Make sure that nobody else runs Dagster on this DAGSTER_HOME, from here to `stop`.
 
         The lock goes with its process, however that ends; the file names the session it began.
 
         Raises:
             PipelineError: somebody does, and lives.
         """
+        if self._lock is not None:
+            return
         lock = (self._home / "dagster-dev.lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

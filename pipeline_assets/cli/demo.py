@@ -32,6 +32,7 @@ from pipeline_assets.control.requests import (
     get_request,
     request_sync,
 )
+from pipeline_assets.control.retries import policies_of
 from pipeline_assets.control.status import DatasetState, read_states
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.freshness.evaluate import State
@@ -75,11 +76,14 @@ def demo(*, stay: bool, as_json: bool) -> None:
     installation = prepare()
     with ExitStack() as running:
         running.enter_context(interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        dagster = DagsterDevelopment(home=installation.settings.dagster_home)
+        running.callback(dagster.stop)
+        dagster.take_over()  # before anything is changed under a Dagster that runs
         world = build_demo_world(utcnow().date())
         simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
         _register_brands(installation, simulator)
         console.print("Starting Dagster …")
-        dagster = running.enter_context(DagsterDevelopment(home=installation.settings.dagster_home))
+        running.enter_context(dagster)
         console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
         current = _Demo(installation, dagster, _request_syncs(installation))
         try:
@@ -151,6 +155,7 @@ def _request_syncs(installation: Installation) -> dict[str, str]:
 def _watch(current: _Demo) -> list[DatasetState]:
     """Show the syncs' progress until all have ended; returns the demo brands' final states."""
     installation, engine = current.installation, current.installation.engine
+    policies = policies_of(installation.settings)
     deadline = time.monotonic() + _SYNC_TIMEOUT_SECONDS
     console = progress_console()
     with (
@@ -158,7 +163,7 @@ def _watch(current: _Demo) -> list[DatasetState]:
         Live(console=console, transient=True) as live,
     ):
         while True:
-            project(instance, engine)
+            project(instance, engine, policies=policies)
             requests = current.requests()
             states = read_states(engine, now=utcnow(), brand_ids=set(requests))
             outcomes = _outcomes(engine, requests)
@@ -177,6 +182,7 @@ def _watch(current: _Demo) -> list[DatasetState]:
 def _cancel(current: _Demo) -> None:
     """End the syncs, so that their history says what happened: somebody stopped them."""
     engine = current.installation.engine
+    policies = policies_of(current.installation.settings)
     for request in current.requests().values():
         if request.state.is_active:
             with suppress(InvalidConfigError):  # it has ended meanwhile
@@ -186,7 +192,7 @@ def _cancel(current: _Demo) -> None:
         while time.monotonic() < deadline and any(
             request.state.is_active for request in current.requests().values()
         ):
-            project(instance, engine)
+            project(instance, engine, policies=policies)
             time.sleep(0.2)
 
 

@@ -1,5 +1,6 @@
 """Following work that Dagster does elsewhere until it ends: what `--wait` shows and how it ends."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -66,7 +67,9 @@ class View:
 
 
 def check_timeout(timeout_seconds: float | None, *, is_waited_for: bool) -> None:
-    """Refuse `--timeout` without `--wait`, as the command line's fault."""
+    """Refuse `--timeout` that is no number or without `--wait`, as the command line's fault."""
+    if timeout_seconds is not None and not math.isfinite(timeout_seconds):
+        raise click.UsageError("--timeout must be a number of seconds.")
     if timeout_seconds is not None and not is_waited_for:
         raise click.UsageError("--timeout needs --wait.")
 

@@ -12,8 +12,8 @@ def parse_instant(text: str) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the first hours of the year 1 are before any in UTC
         raise InvalidConfigError(
             f"{text!r} is not a time.", advice="Write it like 2026-01-31 or 2026-01-31T08:00."
         ) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

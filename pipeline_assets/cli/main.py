@@ -84,6 +84,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         advice = f"\n{error.advice}" if error.advice else ""
         click.echo(redact(f"Error: {error}{advice}"), err=True)
         return 1
+    except UnicodeEncodeError:
+        click.echo("Error: The command line holds bytes that are no text in UTF-8.", err=True)
+        return 1
     except Exception as error:  # noqa: BLE001 - the edge: a bug is shown as one, without secrets
         click.echo(redact(traceback.format_exc()), err=True)
         click.echo(redact(f"Error: a bug in pipeline-assets: {error}"), err=True)

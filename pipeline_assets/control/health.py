@@ -172,8 +172,10 @@ def _look_at_sqlite(engine: sa.Engine) -> tuple[str, int]:
         raise DatabaseUnavailableError(
             f"There is no database file {file}.", advice="Run `pipeline-assets setup`."
         )
-    with write_transaction(engine) as connection:  # raises when it is locked or read-only
+    with write_transaction(engine) as connection:  # raises when it is locked …
         version = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
+        if sa.inspect(connection).has_table(projection_cursors.name):  # … and this if read-only
+            connection.execute(projection_cursors.delete().where(sa.false()))
     parts = [file.with_name(file.name + suffix) for suffix in ("", "-wal")]
     return f"SQLite {version}, {file}", sum(part.stat().st_size for part in parts if part.exists())
 

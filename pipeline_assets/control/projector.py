@@ -103,6 +103,7 @@ def _watched_runs(
     if deleted:
         with write_transaction(engine) as connection:
             end_deleted(connection, deleted, now=now)
+            _end_attempts_of_deleted(connection, deleted, now=now)
     runs = ((record, record.dagster_run) for record in records)
     return [*running, *(r for r, run in runs if run.is_finished or run.run_id in cancelled)]
 
@@ -269,6 +270,24 @@ def _store_attempts(connection: sa.Connection, histories: Sequence[RunHistory]) 
     run_ids = [history.run_id for history in histories]
     connection.execute(dataset_attempts.delete().where(dataset_attempts.c.run_id.in_(run_ids)))
     connection.execute(dataset_attempts.insert(), attempts)
+    _store_statuses(connection, run_ids)
+
+
+def _end_attempts_of_deleted(
+    connection: sa.Connection, run_ids: Collection[str], *, now: datetime
+) -> None:
+    """Nobody hears any more how they went; what had ended before stays as it is."""
+    values = _ended(now, "failed", Failure("RunDeleted", "Its run was deleted from Dagster."))
+    connection.execute(
+        dataset_attempts.update()
+        .where(dataset_attempts.c.run_id.in_(run_ids), dataset_attempts.c.outcome.is_(None))
+        .values(values)
+    )
+    _store_statuses(connection, run_ids)
+
+
+def _store_statuses(connection: sa.Connection, run_ids: Collection[str]) -> None:
+    """Derive the status of every (brand, dataset) in these runs anew."""
     statuses = _derive_statuses(connection, run_ids)
     if not statuses:
         return

@@ -78,6 +78,7 @@ RESYNC_PRIORITY = -10
 
 _URGENT = {Trigger.MANUAL, Trigger.API, Trigger.WEBHOOK}
 _MAX_REASON = 500
+_ID_LENGTH = 36  # a UUID's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +351,8 @@ def find_id(
             f"{beginning!r} is too short for an id.",
             advice=f"Give at least its first {SHORTEST_ID} characters.",
         )
+    if len(beginning) > _ID_LENGTH:
+        raise unknown
     query = sa.select(column).where(column.startswith(beginning, autoescape=True)).limit(2)
     with engine.connect() as connection:
         found = list(connection.execute(query).scalars())

@@ -4,15 +4,19 @@ import threading
 from datetime import date, timedelta
 from itertools import permutations
 from typing import Any
+from uuid import uuid4
 
+import dagster as dg
 import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.control.dagster_log import Failure, RunState
+from pipeline_assets.control.projector import project
 from pipeline_assets.control.request_tracking import end_deleted, runs_of_active_requests
 from pipeline_assets.control.requests import RequestState, Trigger, cancel_request
 from pipeline_assets.control.retries import RetryPolicies, RetryPolicy
 from pipeline_assets.control.run_tags import REQUEST_ID
+from pipeline_assets.control.status import read_states
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import dataset_attempts, dataset_status, requests
@@ -483,6 +487,22 @@ def test_a_cancellation_and_the_projection_of_the_run_do_not_overwrite_each_othe
     projector.join()
     assert stopped == ["a"]
     assert loop.see(request).state is RequestState.CANCELLED
+
+
+def test_a_run_that_is_deleted_while_it_runs_leaves_nothing_running(
+    loop: Any, instance: dg.DagsterInstance
+) -> None:
+    request = loop.wish()
+    loop.apply(loop.run(request, RunState.ACTIVE, run_id=str(uuid4())))
+    assert {s.is_running for s in read_states(loop.engine, now=loop.now, brand_ids={"acme"})} == {
+        True
+    }
+    project(instance, loop.engine)  # this Dagster knows of no such run
+    assert loop.see(request).error_class == "RunDeleted"
+    states = read_states(loop.engine, now=loop.now, brand_ids={"acme"})
+    assert {(s.is_running, s.last_attempt_outcome, s.error_class) for s in states} == {
+        (False, "failed", "RunDeleted")
+    }
 
 
 def test_a_request_whose_run_was_deleted_in_dagster_has_failed(loop: Any) -> None:

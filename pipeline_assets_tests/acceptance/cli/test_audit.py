@@ -41,5 +41,6 @@ def test_every_changing_command_leaves_an_entry_with_its_actor(cli: CommandLine)
         ("resync.start", "acme:meta_sync"),
     ]
     assert "Client calls." in cli.done("audit", "--target", "acme:meta_sync").out
-    assert cli.done("audit", "--target", "north").out == "Nothing has been changed yet.\n"
+    told = cli.done("audit", "--target", "north").out
+    assert told == "Nothing of north has been changed yet.\n"
     assert len(cli.done("audit", "--limit", "3", "--json").json) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from conftest import CommandLine
 
 BOTH = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+
+def test_a_demo_beside_a_dagster_that_runs_is_refused_and_changes_nothing(
+    cli: CommandLine,
+) -> None:
+    with (cli.home / "dagster-dev.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = cli.start("demo", **BOTH)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert b"is running" in err
+    assert cli.done("brands", "list", "--json").json == []
+    assert not (cli.home / "demo").exists()
 
 
 def test_json_alone_is_on_standard_output(cli: CommandLine) -> None:

@@ -142,3 +142,23 @@ def test_an_id_may_be_its_beginning_if_that_is_long_enough_and_one_alone_has_it(
     assert "There is no request 'abcdefg'" in cli.refused("requests", command, "abcdefg")
     assert "There is no request '%%%%%%'" in cli.refused("requests", command, "%%%%%%")
     assert cli.done("requests", command, "abcdef-1", "--json").json["brand_id"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("requests", "show", "a" * 60_000),
+        ("history", "--since", "0001-01-01T00:00+14:00"),
+        ("sync", "\udcff"),
+        ("sync", "acme", "--reason", "\udcff"),
+    ],
+)
+def test_what_no_database_takes_is_refused_in_a_sentence(
+    cli: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    cli.done("brands", "add", "acme", "--timezone", "UTC", "--ad-account", "1", "--token", "env:X")
+    cli.refused(*arguments)
+
+
+def test_a_timeout_that_is_no_number_is_the_command_lines_fault(cli: CommandLine) -> None:
+    assert cli("sync", "acme", "--wait", "--timeout", "nan").code == 2
