@@ -30,6 +30,7 @@ METADATA = MetaData(
         "pk": "pk_%(table_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
 """All tables. Tests compare it with a migrated database; nothing creates tables from it."""
@@ -271,6 +272,78 @@ audit_log = Table(
     Column("organization_id", Text, index=True),
     Column("request_id", Text),
     Column("detail", _json(), nullable=False),
+)
+
+# People and programs. Of passwords, sessions and tokens only hashes are stored.
+users = Table(
+    "users",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),  # in lower case
+    Column("name", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("roles", _json(), nullable=False),  # organization id or "*" -> role
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("disabled_at", Timestamp),
+    Column("last_sign_in_at", Timestamp),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("id", Text, primary_key=True),  # the SHA-256 of what the browser holds
+    Column("user_id", Text, ForeignKey(users.c.id), nullable=False, index=True),
+    Column("csrf_token", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("last_seen_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("organization_id", Text, nullable=False),  # "*": all
+    Column("role", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("last_used_at", Timestamp),
+    Column("revoked_at", Timestamp),
+)
+
+sign_in_throttles = Table(
+    "sign_in_throttles",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("failures", BigInteger, nullable=False),
+    Column("first_failed_at", Timestamp, nullable=False),
+    Column("blocked_until", Timestamp),
+)
+
+feature_switches = Table(
+    "feature_switches",
+    METADATA,
+    Column("organization_id", Text, primary_key=True),
+    Column("feature", Text, primary_key=True),
+    Column("is_shown", Boolean, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("updated_by", Text, nullable=False),
+)
+
+# What Dagster was last told of each cell's freshness.
+reported_freshness = Table(
+    "reported_freshness",
+    METADATA,
+    Column("brand_id", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reported_at", Timestamp, nullable=False),
 )
 
 projection_cursors = Table(

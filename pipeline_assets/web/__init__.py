@@ -1,0 +1,1 @@
+"""The server of pages and API: what people see, and what programs ask."""
