@@ -84,7 +84,7 @@ def _measure(url: str, names: list[str], *, rounds: int) -> dict[str, float]:
         found[label] = statistics.median(seconds) * 1_000
 
     _apply(engine, [_history(name, f"first-{name}", ALL_DATASETS) for name in names])
-    measure("state of every cell", lambda: status.read_matrix(engine, now=NOW))
+    measure("state of every cell", lambda: status.read_overview(engine, now=NOW))
     measure("the same with all details", lambda: status.read_states(engine, now=NOW))
     measure(
         "status of one brand", lambda: status.read_states(engine, now=NOW, brand_ids={names[0]})
@@ -108,7 +108,7 @@ def _measure(url: str, names: list[str], *, rounds: int) -> dict[str, float]:
     measure("projector's writes, 50 changed runs", lambda: _apply(engine, histories))
     _add_old_attempts(engine, names, count=100_000)
     measure("the same, with 100,000 old attempts", lambda: _apply(engine, histories))
-    measure("state of every cell, with them", lambda: status.read_matrix(engine, now=NOW))
+    measure("state of every cell, with them", lambda: status.read_overview(engine, now=NOW))
     engine.dispose()
     return found
 

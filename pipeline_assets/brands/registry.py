@@ -108,54 +108,77 @@ def apply_brands(
     return AppliedBrands(tuple(added), tuple(changed), tuple(unchanged))
 
 
-def list_brands(engine: Engine, *, organization_id: str | None = None) -> list[Brand]:
-    """All brands, or those of one organization, by id."""
+def list_brands(engine: Engine, *, organization_ids: Collection[str] | None = None) -> list[Brand]:
+    """All brands, or those of these organizations, by id."""
     with engine.connect() as connection:
-        return read_brands(connection, organization_id=organization_id)
+        return read_brands(connection, organization_ids=organization_ids)
 
 
 def read_brands(
     connection: Connection,
     *,
-    organization_id: str | None = None,
+    organization_ids: Collection[str] | None = None,
     brand_ids: Collection[str] | None = None,
 ) -> list[Brand]:
-    """All brands, those of one organization, or these as far as they exist; by id."""
+    """All brands, those of these organizations, or these as far as they exist; by id."""
     statement = select(*_BRAND_COLUMNS)
-    if organization_id is not None:
-        statement = statement.where(brands.c.organization_id == organization_id)
+    if organization_ids is not None:
+        statement = statement.where(brands.c.organization_id.in_(organization_ids))
     if brand_ids is not None:
         statement = statement.where(brands.c.id.in_(brand_ids))
     found = [Brand.model_validate(dict(row)) for row in connection.execute(statement).mappings()]
     return sorted(found, key=lambda brand: brand.id)  # the databases' orders differ
 
 
-class Needs(NamedTuple):
-    """What judging the freshness of a brand's data takes: its sources' names, and its windows."""
+class BrandSummary(NamedTuple):
+    """What lists and judging freshness take of a brand.
 
+    `sources` are the names of the configured ones, `windows` allowed ages in hours where they
+    differ from the usual.
+    """
+
+    id: str
+    organization_id: str
+    name: str
     sources: frozenset[str]
     windows: Mapping[str, float]
+    paused_at: datetime | None
+    paused_until: datetime | None
+    paused_reason: str | None
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether a person's pause holds at this instant; it ends at `paused_until` by itself."""
+        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
 
 
-def read_needs(connection: Connection) -> dict[str, Needs]:
-    """Every brand's needs by its id, in that order, as they were checked on the way in.
+def read_summaries(
+    connection: Connection, *, organization_ids: Collection[str] | None = None
+) -> dict[str, BrandSummary]:
+    """Every brand's summary by its id, in that order, as it was checked on the way in.
 
     Checking a thousand brands again takes longer than all else that a page needs of them.
     """
-    rows = connection.execute(select(brands.c.id, brands.c.sources, brands.c.windows)).all()
+    statement = select(*(brands.c[name] for name in BrandSummary._fields))
+    if organization_ids is not None:
+        statement = statement.where(brands.c.organization_id.in_(organization_ids))
+    summaries = (BrandSummary(*row) for row in connection.execute(statement).all())
     return {
-        brand_id: Needs(frozenset(n for n, source in sources.items() if source), windows)
-        for brand_id, sources, windows in sorted(rows, key=itemgetter(0))
+        brand.id: brand._replace(
+            sources=frozenset(name for name, source in brand.sources.items() if source)  # type: ignore[attr-defined]
+        )
+        for brand in sorted(summaries, key=itemgetter(0))
     }
 
 
-def get_brand(engine: Engine, brand_id: str, *, organization_id: str | None = None) -> Brand:
-    """The brand with this id, of this organization when one is given.
+def get_brand(
+    engine: Engine, brand_id: str, *, organization_ids: Collection[str] | None = None
+) -> Brand:
+    """The brand with this id, of one of these organizations when some are given.
 
     Raises: InvalidConfigError when there is none; a brand of another organization looks the same.
     """
     with engine.connect() as connection:
-        return _read_brand(connection, brand_id, organization_id=organization_id)
+        return _read_brand(connection, brand_id, organization_ids=organization_ids)
 
 
 def pause_brand(
@@ -238,13 +261,13 @@ def _parse_entry(path: Path, number: int, entry: object) -> Brand:
 
 
 def _read_brand(
-    connection: Connection, brand_id: str, *, organization_id: str | None = None
+    connection: Connection, brand_id: str, *, organization_ids: Collection[str] | None = None
 ) -> Brand:
     statement = select(*_BRAND_COLUMNS).where(brands.c.id == brand_id)
     row = connection.execute(statement).mappings().first()
-    if row and organization_id in {None, row["organization_id"]}:
+    if row and (organization_ids is None or row["organization_id"] in organization_ids):
         return Brand.model_validate(dict(row))
-    known = [brand.id for brand in read_brands(connection, organization_id=organization_id)]
+    known = [brand.id for brand in read_brands(connection, organization_ids=organization_ids)]
     close = difflib.get_close_matches(brand_id, known, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise InvalidConfigError(

@@ -79,7 +79,8 @@ def add(
 @json_option
 def list_(*, organization_id: str | None, as_json: bool) -> None:
     """List the brands."""
-    found = registry.list_brands(open_installation().engine, organization_id=organization_id)
+    organization_ids = [organization_id] if organization_id else None
+    found = registry.list_brands(open_installation().engine, organization_ids=organization_ids)
     rows = [_as_row(brand) for brand in found]
     if as_json:
         print_json(rows)

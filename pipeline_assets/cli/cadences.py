@@ -70,7 +70,8 @@ def list_(*, brand_id: str | None, organization_id: str | None, as_json: bool) -
     pipeline-assets cadences list --brand acme
     """
     engine = open_installation().engine
-    found = list_cadences(engine, organization_id=organization_id, brand_id=brand_id)
+    organization_ids = [organization_id] if organization_id else None
+    found = list_cadences(engine, organization_ids=organization_ids, brand_id=brand_id)
     if as_json:
         print_json([cadence.as_row() for cadence in found])
     elif found:

@@ -1,6 +1,6 @@
 """`pipeline-assets status`: brands x datasets, each with its state."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import click
@@ -14,7 +14,7 @@ from pipeline_assets.control.projector import project
 from pipeline_assets.control.projector import rebuild as rebuild_projection
 from pipeline_assets.control.requests import RequestState
 from pipeline_assets.control.retries import policies_of
-from pipeline_assets.control.status import DatasetState, read_matrix, read_states
+from pipeline_assets.control.status import BrandOverview, DatasetState, read_overview, read_states
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.freshness.evaluate import State
 
@@ -63,7 +63,7 @@ def status(
     now = utcnow()
     chosen = set(brand_ids) or None
     if wanted:
-        chosen = _brands_in(read_matrix(engine, now=now), wanted, among=chosen)
+        chosen = _brands_in(read_overview(engine, now=now), wanted, among=chosen)
     states = read_states(engine, now=now, brand_ids=chosen)
     if as_json:
         print_json([state.as_row() for state in states])
@@ -76,13 +76,14 @@ def status(
 
 
 def _brands_in(
-    matrix: Mapping[str, Mapping[str, State]], wanted: Collection[str], *, among: set[str] | None
+    overview: Sequence[BrandOverview], wanted: Collection[str], *, among: set[str] | None
 ) -> set[str]:
     """The brands, among these if any are given, with a dataset in one of the states."""
     return {
-        brand_id
-        for brand_id, states in matrix.items()
-        if (among is None or brand_id in among) and not set(wanted).isdisjoint(states.values())
+        brand.id
+        for brand, _, cells in overview
+        if (among is None or brand.id in among)
+        and any(cell.state in wanted for cell in cells.values())
     }
 
 

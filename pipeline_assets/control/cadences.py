@@ -211,14 +211,14 @@ def resume_cadence(
 def list_cadences(
     engine: sa.Engine,
     *,
-    organization_id: str | None = None,
+    organization_ids: Collection[str] | None = None,
     brand_id: str | None = None,
     job: str | None = None,
 ) -> list[Cadence]:
-    """All cadences, or those of one organization, brand or job; by brand and job."""
+    """All cadences, or those of these organizations, one brand or job; by brand and job."""
     query = _query(brand_id=brand_id, job=job)
-    if organization_id is not None:
-        theirs = sa.select(brands.c.id).where(brands.c.organization_id == organization_id)
+    if organization_ids is not None:
+        theirs = sa.select(brands.c.id).where(brands.c.organization_id.in_(organization_ids))
         query = query.where(cadences.c.brand_id.in_(theirs))
     with engine.connect() as connection:
         return _cadences(connection, query)

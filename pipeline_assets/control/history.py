@@ -76,7 +76,7 @@ class Chain:
 def read_history(
     engine: sa.Engine,
     *,
-    organization_id: str | None = None,
+    organization_ids: Collection[str] | None = None,
     brand_ids: Collection[str] | None = None,
     job: str | None = None,
     states: Collection[RequestState] | None = None,
@@ -97,8 +97,8 @@ def read_history(
         .where(columns.id == columns.chain_id)
         .order_by(columns.requested_at.desc(), columns.id.desc())
     )
-    if organization_id is not None:
-        firsts = firsts.where(columns.organization_id == organization_id)
+    if organization_ids is not None:
+        firsts = firsts.where(columns.organization_id.in_(organization_ids))
     if brand_ids is not None:
         firsts = firsts.where(columns.brand_id.in_(brand_ids))
     if job is not None:

@@ -315,16 +315,16 @@ _ENDED = {
 
 
 def get_request(
-    engine: sa.Engine, request_id: str, *, organization_id: str | None = None
+    engine: sa.Engine, request_id: str, *, organization_ids: Collection[str] | None = None
 ) -> Request:
-    """One request, of this organization when one is given.
+    """One request, of one of these organizations when some are given.
 
     Raises:
         InvalidConfigError: there is none; one of another organization looks the same.
     """
     with engine.connect() as connection:
         request = _read(connection, request_id)
-    if organization_id not in {None, request.organization_id}:
+    if organization_ids is not None and request.organization_id not in organization_ids:
         raise _unknown(request_id)
     return request
 
@@ -368,7 +368,7 @@ def find_id(
 def list_requests(
     engine: sa.Engine,
     *,
-    organization_id: str | None = None,
+    organization_ids: Collection[str] | None = None,
     brand_ids: Collection[str] | None = None,
     job: str | None = None,
     states: Collection[RequestState] | None = None,
@@ -382,8 +382,8 @@ def list_requests(
     """
     columns = requests.c
     query = sa.select(requests).order_by(columns.requested_at.desc(), columns.id.desc())
-    if organization_id is not None:
-        query = query.where(columns.organization_id == organization_id)
+    if organization_ids is not None:
+        query = query.where(columns.organization_id.in_(organization_ids))
     if brand_ids is not None:
         query = query.where(columns.brand_id.in_(brand_ids))
     if job is not None:

@@ -4,6 +4,7 @@ The newest days come first, one piece after the other, behind everything else in
 done stays done: a resync that failed or was cancelled goes on where it stopped.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -191,14 +192,24 @@ def find_resync_id(engine: sa.Engine, beginning: str) -> str:
 
 
 def list_resyncs(
-    engine: sa.Engine, *, brand_id: str | None = None, limit: int = 50
+    engine: sa.Engine,
+    *,
+    organization_ids: Collection[str] | None = None,
+    brand_id: str | None = None,
+    limit: int = 50,
+    before: tuple[datetime, str] | None = None,
 ) -> list[Resync]:
-    """Resyncs, the newest first."""
-    query = sa.select(resyncs).order_by(resyncs.c.requested_at.desc(), resyncs.c.id).limit(limit)
+    """Resyncs, the newest first; `before` is the (requested_at, id) of the page before."""
+    columns = resyncs.c
+    query = sa.select(resyncs).order_by(columns.requested_at.desc(), columns.id.desc())
+    if organization_ids is not None:
+        query = query.where(columns.organization_id.in_(organization_ids))
     if brand_id is not None:
-        query = query.where(resyncs.c.brand_id == brand_id)
+        query = query.where(columns.brand_id == brand_id)
+    if before is not None:
+        query = query.where(sa.tuple_(columns.requested_at, columns.id) < before)
     with engine.connect() as connection:
-        return [_from_row(row) for row in connection.execute(query).mappings()]
+        return [_from_row(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
 def read_active_piece(engine: sa.Engine, resync_id: str) -> Request | None:

@@ -1,5 +1,6 @@
 """The status of every brand and dataset, as people and programs ask for it."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand, allowed_age
-from pipeline_assets.brands.registry import Needs, read_brands, read_needs
+from pipeline_assets.brands.registry import BrandSummary, read_brands, read_summaries
 from pipeline_assets.control.requests import (
     ACTIVE_STATES,
     IS_ACTIVE,
@@ -25,7 +26,7 @@ from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.tables import cadences, dataset_status, requests, run_heartbeats
 
 Row = dict[str, Any]
-Cell = tuple[str, str]
+Key = tuple[str, str]
 """A brand and a dataset."""
 
 
@@ -96,7 +97,7 @@ def read_states(
         is_paused = brand.is_paused(now)
         configured = _datasets_of(brand.sources.configured)
         for key in _BUILT:
-            cell = (brand.id, key)
+            cell = brand.id, key
             states.append(
                 _judge(
                     brand,
@@ -113,47 +114,82 @@ def read_states(
     return states
 
 
-def read_matrix(engine: sa.Engine, *, now: datetime) -> dict[str, dict[str, State]]:
-    """Just the state of every cell: brand id -> dataset -> state, both in their usual order.
+class Cell(NamedTuple):
+    """What a look at everything tells of a brand's dataset; `read_states` tells the rest.
 
-    For finding the cells that matter among thousands, two queries; `read_states` tells the rest of
-    those.
+    `activity` is the state of the active request that refreshes it.
     """
+
+    state: State
+    last_success_at: datetime | None
+    is_last_attempt_failed: bool
+    activity: RequestState | None
+
+
+class BrandOverview(NamedTuple):
+    """One brand's cells by dataset, in the catalogue's order."""
+
+    brand: BrandSummary
+    is_paused: bool
+    cells: Mapping[str, Cell]
+
+
+def read_overview(
+    engine: sa.Engine, *, now: datetime, organization_ids: Collection[str] | None = None
+) -> list[BrandOverview]:
+    """Every brand's cells, or those of these organizations' brands, by brand id; three queries."""
     columns = dataset_status.c
     query = sa.select(
         columns.brand_id, columns.dataset, columns.last_success_at, columns.error_class
     )
+    if organization_ids is not None:
+        query = query.where(columns.organization_id.in_(organization_ids))
     with engine.connect() as connection:
-        needs = read_needs(connection)
-        stored: dict[str, dict[str, Any]] = {brand_id: {} for brand_id in needs}
+        summaries = read_summaries(connection, organization_ids=organization_ids)
+        stored: dict[str, dict[str, Any]] = {brand_id: {} for brand_id in summaries}
         for row in connection.execute(query).all():
             if row[0] in stored:
                 stored[row[0]][row[1]] = row
+        active = _read_active(connection, None, now=now)
     usual = {key: Limits.at(now, fail_after=DATASETS[key].fail_after) for key in _BUILT}
-    return {
-        brand_id: _states_of(needs[brand_id], of_brand, usual, now=now)
-        for brand_id, of_brand in stored.items()
-    }
+    activity: dict[str, dict[str, RequestState]] = defaultdict(dict)
+    for (brand_id, dataset), request in active.items():
+        activity[brand_id][dataset] = request.state
+    return [
+        BrandOverview(
+            brand,
+            brand.is_paused(now),
+            _cells_of(brand, stored[brand.id], activity.get(brand.id, {}), usual, now=now),
+        )
+        for brand in summaries.values()
+    ]
 
 
-def _states_of(
-    needs: Needs, stored: Mapping[str, Any], usual: Mapping[str, Limits], *, now: datetime
-) -> dict[str, State]:
+def _cells_of(
+    brand: BrandSummary,
+    stored: Mapping[str, Any],
+    activity: Mapping[str, RequestState],
+    usual: Mapping[str, Limits],
+    *,
+    now: datetime,
+) -> dict[str, Cell]:
     own = {
-        key: Limits.at(now, fail_after=allowed_age(DATASETS[key], needs.windows))
-        for key in needs.windows
+        key: Limits.at(now, fail_after=allowed_age(DATASETS[key], brand.windows))
+        for key in brand.windows
     }
-    configured = _datasets_of(needs.sources)
-    states = {}
+    configured = _datasets_of(brand.sources)
+    cells = {}
     for key in _BUILT:
         _, _, last_success_at, error_class = stored.get(key, _NO_ROW)
-        states[key] = evaluate_state(
+        is_failed = error_class is not None
+        state = evaluate_state(
             last_success_at,
-            error_class is not None,
+            is_failed,
             limits=own.get(key) or usual[key],
             is_configured=key in configured,
         )
-    return states
+        cells[key] = Cell(state, last_success_at, is_failed, activity.get(key))
+    return cells
 
 
 _NO_ROW = (None, None, None, None)
@@ -214,14 +250,14 @@ _LAST_SUCCESS_AT, _ERROR_CLASS, _OUTCOME = (
 
 def _read_stored(
     connection: sa.Connection, brand_ids: Collection[str] | None
-) -> dict[Cell, tuple[Any, ...]]:
+) -> dict[Key, tuple[Any, ...]]:
     columns = dataset_status.c
     query = sa.select(columns.brand_id, columns.dataset, *(columns[f] for f in _STORED_FIELDS))
     rows = connection.execute(_of(query, columns.brand_id, brand_ids)).all()
     return {(row[0], row[1]): tuple(row[2:]) for row in rows}
 
 
-def _read_progress(connection: sa.Connection, brand_ids: Collection[str] | None) -> dict[Cell, Row]:
+def _read_progress(connection: sa.Connection, brand_ids: Collection[str] | None) -> dict[Key, Row]:
     """What running datasets last said of themselves; one that has ended has no stage."""
     columns = run_heartbeats.c
     query = sa.select(run_heartbeats).where(columns.stage.is_not(None)).order_by(columns.beat_at)
@@ -232,7 +268,7 @@ def _read_progress(connection: sa.Connection, brand_ids: Collection[str] | None)
 
 def _read_active(
     connection: sa.Connection, brand_ids: Collection[str] | None, *, now: datetime
-) -> dict[Cell, _Active]:
+) -> dict[Key, _Active]:
     """The furthest active request for each cell; a resync's pieces say nothing of today's data."""
     columns = requests.c
     query = sa.select(
@@ -244,7 +280,7 @@ def _read_active(
         columns.not_before,
     ).where(IS_ACTIVE, columns.resync_id.is_(None))
     rows = connection.execute(_of(query, columns.brand_id, brand_ids)).all()
-    found: dict[Cell, _Active] = {}
+    found: dict[Key, _Active] = {}
     # The last one stands: the furthest, and of those that wait the one that begins first.
     furthest_last = sorted(
         rows, key=lambda row: (-ACTIVE_STATES.index(row.state), row.not_before), reverse=True
@@ -260,14 +296,14 @@ def _read_active(
 
 def _read_next_syncs(
     connection: sa.Connection, brand_ids: Collection[str] | None, *, now: datetime
-) -> dict[Cell, datetime]:
+) -> dict[Key, datetime]:
     """When the first cadence of any job that has the dataset is due, paused ones left out."""
     columns = cadences.c
     is_paused = columns.paused_at.is_not(None) & (
         columns.paused_until.is_(None) | (columns.paused_until > now)
     )
     query = sa.select(columns.brand_id, columns.job, columns.next_run_at).where(~is_paused)
-    found: dict[Cell, datetime] = {}
+    found: dict[Key, datetime] = {}
     for brand_id, job_name, at in connection.execute(_of(query, columns.brand_id, brand_ids)):
         job = JOBS.get(job_name)
         for key in job.datasets if job else ():

@@ -1,6 +1,6 @@
 """The audit log: who changed what, when. Entries are added, never changed; retention ends them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -67,7 +67,7 @@ def record(
 def read_audit(
     engine: Engine,
     *,
-    organization_id: str | None = None,
+    organization_ids: Collection[str] | None = None,
     target: str | None = None,
     limit: int,
     before: tuple[datetime, str] | None = None,
@@ -79,8 +79,8 @@ def read_audit(
     """
     columns = audit_log.c
     statement = select(audit_log).order_by(columns.at.desc(), columns.id.desc()).limit(limit)
-    if organization_id is not None:
-        statement = statement.where(columns.organization_id == organization_id)
+    if organization_ids is not None:
+        statement = statement.where(columns.organization_id.in_(organization_ids))
     if target is not None:
         below = columns.target.startswith(f"{target}:", autoescape=True)
         statement = statement.where(or_(columns.target == target, below))

@@ -185,9 +185,9 @@ def test_cadences_are_found_by_organization_brand_and_job(engine: sa.Engine) -> 
         return [cadence.target for cadence in list_cadences(engine, **filters)]
 
     assert found() == ["acme:asset_download", "acme:meta_sync", "globex:meta_sync"]
-    assert found(organization_id="agency") == ["globex:meta_sync"]
+    assert found(organization_ids=["agency"]) == ["globex:meta_sync"]
     assert found(brand_id="acme", job="meta_sync") == ["acme:meta_sync"]
-    assert found(organization_id="agency", brand_id="acme") == []
+    assert found(organization_ids=["agency"], brand_id="acme") == []
 
 
 def test_upcoming_times_come_after_now_and_are_none_for_a_broken_cadence(engine: sa.Engine) -> None:

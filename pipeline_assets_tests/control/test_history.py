@@ -263,7 +263,7 @@ def test_filters_choose_whole_chains(engine: sa.Engine, store: Store) -> None:
         return [chain.chain_id for chain in read_history(engine, **filters)]
 
     assert found() == ["e1", "d1", "c1", "b1", "a1"]
-    assert found(organization_id="north") == ["c1"]
+    assert found(organization_ids=["north"]) == ["c1"]
     assert found(brand_ids=["globex", "other"]) == ["c1", "b1"]
     assert found(brand_ids=[]) == []
     assert found(job="scorecard") == ["d1"]

@@ -304,11 +304,11 @@ def test_an_unknown_request_is_named(loop: Any) -> None:
 
 def test_another_organizations_request_looks_like_none(loop: Any) -> None:
     request = loop.wish("rival")
-    assert get_request(loop.engine, request.id, organization_id="other") == request
+    assert get_request(loop.engine, request.id, organization_ids=["other"]) == request
     with pytest.raises(InvalidConfigError) as forbidden:
-        get_request(loop.engine, request.id, organization_id="default")
+        get_request(loop.engine, request.id, organization_ids=["default"])
     with pytest.raises(InvalidConfigError) as unknown:
-        get_request(loop.engine, "nobody", organization_id="default")
+        get_request(loop.engine, "nobody", organization_ids=["default"])
     assert str(forbidden.value).replace(request.id, "nobody") == str(unknown.value)
     assert forbidden.value.advice == unknown.value.advice
 
@@ -340,8 +340,8 @@ def test_lists_are_by_organization_brand_job_state_and_archive(loop: Any) -> Non
         return {request.id for request in list_requests(loop.engine, **filters)}
 
     assert ids() == {sync.id, download.id, rival.id}
-    assert ids(organization_id="other") == {rival.id}
-    assert ids(organization_id="default") == {sync.id, download.id}
+    assert ids(organization_ids=["other"]) == {rival.id}
+    assert ids(organization_ids=["default"]) == {sync.id, download.id}
     assert ids(brand_ids=["acme", "globex"]) == {sync.id, download.id}
     assert ids(brand_ids=[]) == set()
     assert ids(job="asset_download") == {download.id}

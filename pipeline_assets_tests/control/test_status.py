@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.brands.registry import pause_brand
-from pipeline_assets.control.status import DatasetState, read_matrix, read_states
+from pipeline_assets.control.status import DatasetState, read_overview, read_states
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.storage.engine import write_transaction
@@ -76,7 +76,10 @@ def test_the_matrix_has_the_very_states_of_the_cells(engine: sa.Engine) -> None:
         )
     insert(engine, dataset_status, brand_id="globex", dataset=ASSETS, error_class="AccessError")
     insert(engine, dataset_status, brand_id="gone", dataset=ASSETS, last_success_at=NOW)
-    matrix = read_matrix(engine, now=NOW)
+    matrix = {
+        brand.id: {key: cell.state for key, cell in cells.items()}
+        for brand, _, cells in read_overview(engine, now=NOW)
+    }
     assert list(matrix) == ["acme", "globex"]
     assert list(matrix["globex"].values()) == ["never", "never", "never", "failing", "never"]
     assert {(s.brand_id, s.dataset): s.state for s in read_states(engine, now=NOW)} == {

@@ -107,4 +107,4 @@ def test_an_organization_sees_its_own_entries_only(engine: Engine) -> None:
     store(engine, "acme", organization_id="north")
     store(engine, "globex", organization_id="south")
     store(engine, "installation")
-    assert targets(read_audit(engine, organization_id="north", limit=10)) == ["acme"]
+    assert targets(read_audit(engine, organization_ids=["north"], limit=10)) == ["acme"]

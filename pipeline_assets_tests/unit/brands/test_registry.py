@@ -59,7 +59,7 @@ def test_brands_are_listed_by_id_and_organization(engine: Engine) -> None:
             engine, make_brand(brand_id, organization_id=organization_id), actor="test", now=NOW
         )
     assert [brand.id for brand in list_brands(engine)] == ["a-2", "a_1", "b"]
-    agency = list_brands(engine, organization_id="agency")
+    agency = list_brands(engine, organization_ids=["agency"])
     assert [brand.id for brand in agency] == ["a-2", "b"]
 
 
@@ -76,11 +76,11 @@ def test_an_unknown_brand_is_told_with_what_is_close(engine: Engine) -> None:
 def test_a_brand_of_another_organization_looks_like_an_unknown_one(engine: Engine) -> None:
     add_organization(engine, Organization(id="agency", name="The Agency"), actor="test", now=NOW)
     add_brand(engine, make_brand("acme", organization_id="agency"), actor="test", now=NOW)
-    assert get_brand(engine, "acme", organization_id="agency").id == "acme"
+    assert get_brand(engine, "acme", organization_ids=["agency"]).id == "acme"
     refusals = []
     for brand_id in ("acme", "acmf"):
         with pytest.raises(InvalidConfigError) as caught:
-            get_brand(engine, brand_id, organization_id="default")
+            get_brand(engine, brand_id, organization_ids=["default"])
         refusals.append((str(caught.value).replace(brand_id, "_"), caught.value.advice))
     assert refusals[0] == refusals[1]
     assert "acme" not in refusals[1][1]
