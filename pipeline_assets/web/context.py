@@ -1,0 +1,42 @@
+"""What every route works with, built once by the app."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.web.background import Background
+
+
+@dataclass(frozen=True)
+class Context:
+    """The installation, what runs beside the routes, and the clock."""
+
+    installation: Installation
+    background: Background
+    now: Callable[[], datetime]
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The database; raises as of `Installation.engine` while it cannot be used."""
+        return self.installation.engine
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people reach Dagster's own UI, without a slash at its end."""
+        settings = self.installation.settings
+        local = f"http://127.0.0.1:{settings.dagster_port}{settings.dagster_path_prefix}"
+        return (settings.dagster_public_url or local).rstrip("/")
+
+
+def _context(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Web = Annotated[Context, Depends(_context)]

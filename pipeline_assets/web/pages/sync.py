@@ -1,0 +1,144 @@
+"""The buttons that every page has: sync now, pause and resume a brand, cancel a request."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+
+from pipeline_assets.brands.models import Brand
+from pipeline_assets.brands.registry import pause_brand, resume_brand
+from pipeline_assets.control.requests import (
+    RequestState,
+    Trigger,
+    Wish,
+    cancel_request,
+    request_sync,
+)
+from pipeline_assets.datasets import home_job
+from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.people.roles import Principal, Role
+from pipeline_assets.web.context import Context, Web
+from pipeline_assets.web.identity import (
+    OperatedBrand,
+    Operator,
+    check_role,
+    visible_brand,
+    visible_request,
+)
+from pipeline_assets.web.pages.answers import told
+
+router = APIRouter()
+
+Name = Annotated[str, Form(max_length=100)]
+Names = Annotated[list[str], Form(max_length=1000)]
+Reason = Annotated[str, Form(max_length=500)]
+
+
+@router.post("/brands/{brand}/sync")
+def sync_brand(
+    request: Request,
+    principal: Operator,
+    brand: OperatedBrand,
+    web: Web,
+    job: Name = "",
+    dataset: Annotated[list[str] | None, Form(max_length=50)] = None,
+    reason: Reason = "",
+) -> Response:
+    """Ask for a sync; `dataset` alone stands for the job that it belongs to."""
+    return told(
+        request, _sync(web, principal, brand, job=job, datasets=dataset or (), reason=reason)
+    )
+
+
+def _sync(
+    web: Context,
+    principal: Principal,
+    brand: Brand,
+    *,
+    job: str,
+    datasets: list[str] | tuple[()],
+    reason: str,
+) -> str:
+    if not job and datasets:
+        job = _home_of(datasets[0])
+    wish = Wish(
+        brand_id=brand.id,
+        job=job or "meta_sync",
+        trigger=Trigger.MANUAL,
+        requested_by=principal.actor,
+        reason=reason,
+        datasets=tuple(datasets) or None,
+    )
+    stored, is_new = request_sync(web.engine, wish, now=web.now())
+    web.background.hurry()
+    if is_new:
+        return f"Sync of {brand.id} is queued."
+    if stored.state is RequestState.RUNNING:
+        return f"{brand.id} is being synced already."
+    return f"A sync of {brand.id} was queued already."
+
+
+def _home_of(dataset: str) -> str:
+    try:
+        return home_job(dataset).name
+    except StopIteration:
+        raise InvalidConfigError(f"There is no dataset {dataset!r}.") from None
+
+
+@router.post("/sync")
+def sync_brands(
+    request: Request, principal: Operator, web: Web, brand: Names, job: Name = "meta_sync"
+) -> Response:
+    """Ask for a sync of exactly these brands; one that cannot be synced holds up no other."""
+    chosen = [visible_brand(web, principal, brand_id) for brand_id in dict.fromkeys(brand)]
+    for each in chosen:
+        check_role(principal, Role.OPERATOR, each.organization_id)
+    refused = []
+    for each in chosen:
+        try:
+            _sync(web, principal, each, job=job, datasets=(), reason="")
+        except InvalidConfigError as error:
+            refused.append(str(error))
+    done = len(chosen) - len(refused)
+    return told(request, " ".join([f"Syncs of {done} brands are queued.", *refused[:3]]))
+
+
+@router.post("/brands/{brand}/pause")
+def pause(
+    request: Request,
+    principal: Operator,
+    brand: OperatedBrand,
+    web: Web,
+    reason: Annotated[str, Form(max_length=500, min_length=1)],
+    until: Annotated[datetime | None, Form()] = None,
+) -> Response:
+    """Pause a brand: no cadence of it makes a request until then, or until it is resumed."""
+    pause_brand(
+        web.engine, brand.id, reason=reason, until=until, actor=principal.actor, now=web.now()
+    )
+    return told(request, f"{brand.id} is paused.")
+
+
+@router.post("/brands/{brand}/resume")
+def resume(request: Request, principal: Operator, brand: OperatedBrand, web: Web) -> Response:
+    """End a brand's pause."""
+    resume_brand(web.engine, brand.id, actor=principal.actor, now=web.now())
+    return told(request, f"{brand.id} goes on.")
+
+
+@router.post("/requests/cancel")
+def cancel(request: Request, principal: Operator, web: Web, id: Names) -> Response:  # noqa: A002 - the field's name in the form
+    """Cancel exactly these requests; those that have ended meanwhile are left as they are."""
+    chosen = [visible_request(web, principal, each) for each in dict.fromkeys(id)]
+    for each in chosen:
+        check_role(principal, Role.OPERATOR, each.organization_id)
+    ended = 0
+    for each in chosen:
+        try:
+            cancel_request(web.engine, each.id, actor=principal.actor, now=web.now())
+        except InvalidConfigError:
+            ended += 1
+    web.background.hurry()
+    done = len(chosen) - ended
+    text = f"{done} cancelled." if done else "Nothing was cancelled."
+    return told(request, f"{text} {ended} had ended already." if ended else text)
