@@ -1,0 +1,205 @@
+"""A real server on a real port, with two organizations and people of every role.
+
+The loop beside the routes does not run: a test that needs it calls `site.background.beat()`.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from pipeline_assets.brands.models import parse_brand, parse_organization
+from pipeline_assets.brands.registry import add_brand, add_organization
+from pipeline_assets.people.roles import Role
+from pipeline_assets.people.sign_in import sign_in
+from pipeline_assets.people.tokens import create_token
+from pipeline_assets.people.users import add_user
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.settings import Settings
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import dataset_attempts, dataset_status
+from pipeline_assets.web.app import build_app
+from pipeline_assets.web.background import Background
+from pipeline_assets.web.identity import CSRF_HEADER, SESSION_COOKIE
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+PASSWORD = "a password for tests"
+
+
+@dataclass
+class Clock:
+    """The time that the server believes in."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@dataclass
+class Site:
+    """The server and ways to ask it. Brands: `acme` and `globex` of north, `rival` of south."""
+
+    installation: Installation
+    clock: Clock
+    url: str
+    background: Background
+    clients: list[httpx.Client] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Any:
+        return self.installation.engine
+
+    def anonymous(self) -> httpx.Client:
+        client = httpx.Client(base_url=self.url, timeout=20, verify=False)  # no TLS: no certificates
+        self.clients.append(client)
+        return client
+
+    def person(self, role: Role, organization: str = "north") -> httpx.Client:
+        """A browser in which somebody with this role is signed in; changes carry the CSRF token."""
+        email = f"{role}@{organization.replace('*', 'every')}.example"
+        add_user(
+            self.engine,
+            email=email,
+            name=f"{role} of {organization}",
+            password=PASSWORD,
+            roles={organization: role},
+            actor="test",
+            now=self.clock.now,
+        )
+        return self.browser(email)
+
+    def browser(self, email: str) -> httpx.Client:
+        session = sign_in(
+            self.engine,
+            email=email,
+            password=PASSWORD,
+            address="127.0.0.1",
+            user_agent="tests",
+            now=self.clock.now,
+        )
+        client = self.anonymous()
+        client.cookies.set(SESSION_COOKIE, session.token)
+        client.headers[CSRF_HEADER] = session.csrf_token
+        return client
+
+    def program(self, role: Role, organization: str = "north") -> httpx.Client:
+        """A program with a token of this role."""
+        _, secret = create_token(
+            self.engine,
+            name=f"{role}-{organization}",
+            organization_id=organization,
+            role=role,
+            expires_at=None,
+            actor="test",
+            now=self.clock.now,
+        )
+        client = self.anonymous()
+        client.headers["Authorization"] = f"Bearer {secret}"
+        return client
+
+    def add_brand(self, brand_id: str, organization: str = "north", **fields: Any) -> None:
+        specified = {
+            "id": brand_id,
+            "organization_id": organization,
+            "name": brand_id.title(),
+            "timezone": "UTC",
+            "sources": {"meta": {"ad_accounts": ["act_1"], "token": "env:TOKEN_OF_TESTS"}},
+        } | fields
+        add_brand(self.engine, parse_brand(specified), actor="test", now=self.clock.now)
+
+    def store_status(self, brand_id: str, dataset: str, **values: Any) -> None:
+        """A row of `dataset_status`; a success an hour ago unless told otherwise."""
+        hour_ago = self.clock.now - timedelta(hours=1)
+        row = {
+            "brand_id": brand_id,
+            "dataset": dataset,
+            "organization_id": "south" if brand_id == "rival" else "north",
+            "last_attempt_run_id": "run-1",
+            "last_attempt_started_at": hour_ago,
+            "last_attempt_ended_at": hour_ago,
+            "last_attempt_outcome": "succeeded",
+            "last_success_run_id": "run-1",
+            "last_success_at": hour_ago,
+            "records_affected": 12,
+        } | values
+        with write_transaction(self.engine) as connection:
+            connection.execute(dataset_status.insert().values(row))
+
+    def store_attempt(self, brand_id: str, dataset: str, run_id: str, **values: Any) -> None:
+        row = {"brand_id": brand_id, "dataset": dataset, "run_id": run_id} | values
+        with write_transaction(self.engine) as connection:
+            connection.execute(dataset_attempts.insert().values(row))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def site(
+    database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """The server on each kind of database, one test run for each."""
+    with served(database_url, tmp_path, clock, monkeypatch) as site:
+        yield site
+
+
+@pytest.fixture
+def sqlite_site(
+    sqlite_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """The server on SQLite alone, for what has nothing to do with the database."""
+    with served(sqlite_url, tmp_path, clock, monkeypatch) as site:
+        yield site
+
+
+@contextmanager
+def served(
+    database_url: str, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    installation = Installation(Settings(database_url=SecretStr(database_url)))
+    app = build_app(installation, now=clock)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, lifespan="off", log_level="error", ws="none"
+    )
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+    thread.start()
+    background = app.state.context.background
+    site = Site(installation, clock, f"http://127.0.0.1:{socket.getsockname()[1]}", background)
+    for organization in ("north", "south"):
+        add_organization(
+            site.engine,
+            parse_organization({"id": organization, "name": organization.title()}),
+            actor="test",
+            now=clock.now,
+        )
+    for brand_id, organization in (("acme", "north"), ("globex", "north"), ("rival", "south")):
+        site.add_brand(brand_id, organization)
+    yield site
+    for client in site.clients:
+        client.close()
+    server.should_exit = True
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    background.stop()
+    socket.close()
+    installation.engine.dispose()
