@@ -34,6 +34,7 @@ def do_sign_in(
     """Begin a session; a page of another site cannot send this form."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise Problem(403, "The form came from another site.", advice="Sign in here.")
+    now = web.now()
     address = request.client.host if request.client else "unknown"
     try:
         session = sign_in(
@@ -42,7 +43,7 @@ def do_sign_in(
             password=password,
             address=address,
             user_agent=request.headers.get("user-agent", ""),
-            now=web.now(),
+            now=now,
         )
     except SignInRefused as error:
         return _refused(request, email, next, str(error), 401)
@@ -52,7 +53,7 @@ def do_sign_in(
     response.set_cookie(
         SESSION_COOKIE,
         session.token,
-        expires=session.expires_at,
+        max_age=int((session.expires_at - now).total_seconds()),
         httponly=True,
         secure=request.url.scheme == "https",
         samesite="lax",
