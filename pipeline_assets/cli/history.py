@@ -11,11 +11,12 @@ from rich.text import Text
 from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.installation import open_installation
 from pipeline_assets.cli.instants import parse_instant
-from pipeline_assets.cli.output import age_text, console, json_option, print_json
+from pipeline_assets.cli.output import console, json_option, print_json
 from pipeline_assets.cli.requests import SHOWN_ID, duration_text, refresh, state_option
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.history import Chain, read_history
 from pipeline_assets.control.requests import RequestState, Trigger
+from pipeline_assets.freshness.ages import age_text
 
 MARKS = {
     RequestState.QUEUED: ("·", "dim"),

@@ -7,7 +7,7 @@ import click
 
 from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.installation import actor, open_dagster, open_installation
-from pipeline_assets.cli.output import age_text, console, json_option, print_json, print_table
+from pipeline_assets.cli.output import console, json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.request_progress import (
     DatasetProgress,
@@ -22,6 +22,7 @@ from pipeline_assets.control.requests import (
     get_request,
     list_requests,
 )
+from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.resources.installation import Installation
 
 SHOWN_ID = 8

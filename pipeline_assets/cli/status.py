@@ -8,7 +8,7 @@ from rich.table import Table
 
 from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.installation import open_dagster, open_installation
-from pipeline_assets.cli.output import age_text, console, json_option, print_json
+from pipeline_assets.cli.output import console, json_option, print_json
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.projector import project
 from pipeline_assets.control.projector import rebuild as rebuild_projection
@@ -16,6 +16,7 @@ from pipeline_assets.control.requests import RequestState
 from pipeline_assets.control.retries import policies_of
 from pipeline_assets.control.status import BrandOverview, DatasetState, read_overview, read_states
 from pipeline_assets.datasets import DATASETS
+from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.freshness.evaluate import State
 
 MARKS = {
