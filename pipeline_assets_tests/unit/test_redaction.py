@@ -13,6 +13,7 @@ from pipeline_assets.redaction import MASK, redact, register_secret
         "debug_token?input_token=s3cr3t-value",
         "postgresql://user:s3cr3t-value@db.example/pipeline",
         "the token EAAs3cr3tvalueABCDEF was refused",
+        "the API token pa_s3cr3t" + "x" * 37 + " is over",
     ],
 )
 def test_what_looks_like_a_secret_is_masked_wherever_it_stands(text: str) -> None:
