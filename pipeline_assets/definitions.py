@@ -5,6 +5,7 @@ import dagster as dg
 from pipeline_assets.assets.ad_analysis import ad_classifications
 from pipeline_assets.assets.ad_assets import ad_assets
 from pipeline_assets.assets.ad_thumbnails import ad_thumbnails
+from pipeline_assets.assets.checks import build_fresh_checks
 from pipeline_assets.assets.meta_ads import meta_ad_creatives, meta_ads_performance
 from pipeline_assets.automation.jobs import build_jobs
 from pipeline_assets.automation.retention import build_retention
@@ -19,19 +20,21 @@ def build_definitions(installation: Installation | None = None) -> dg.Definition
     The in-process executor is the default for all runs, also those of the asset page: one
     interpreter per run instead of one more per step.
     """
+    assets = [
+        meta_ads_performance,
+        meta_ad_creatives,
+        ad_thumbnails,
+        ad_assets,
+        ad_classifications,
+    ]
     jobs = build_jobs()
     retention_job, retention_schedule = build_retention()
     return dg.Definitions(
-        assets=[
-            meta_ads_performance,
-            meta_ad_creatives,
-            ad_thumbnails,
-            ad_assets,
-            ad_classifications,
-        ],
+        assets=assets,
+        asset_checks=build_fresh_checks(),
         jobs=[*jobs, retention_job],
         schedules=[*build_schedules(), retention_schedule],
-        sensors=build_sensors(jobs),
+        sensors=build_sensors(jobs, assets),
         resources={"installation": installation or Installation()},
         executor=dg.in_process_executor,
     )

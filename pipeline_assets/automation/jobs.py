@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipeline_assets.assets.checks import fresh_check_keys
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.schemas import SCHEMAS
 
@@ -11,14 +12,16 @@ from pipeline_assets.schemas import SCHEMAS
 def build_jobs() -> list[Any]:
     """Build them; each runs in one process, because a process per step costs 3 s a step.
 
+    They leave out the check `fresh`: what a sync brought is judged when it stands in the status.
     They carry no maximum runtime: a brand may have its own, which the run queue adds.
 
     (What `define_asset_job` returns has no public name to annotate with.)
     """
+    fresh_checks = dg.AssetSelection.checks(*fresh_check_keys())
     return [
         dg.define_asset_job(
             name=job.name,
-            selection=dg.AssetSelection.assets(*job.datasets),
+            selection=dg.AssetSelection.assets(*job.datasets) - fresh_checks,
             description=f"{job.title}: {', '.join(job.datasets)}.",
             executor_def=dg.in_process_executor,
         )

@@ -1,12 +1,15 @@
 """Dagster sensors: they start what is due and keep Dagster and our tables in step."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS, partition_changes
 from pipeline_assets.resources.installation import Installation
+
+if TYPE_CHECKING:
+    from pipeline_assets.control.launching import Launch
 
 # Dagster's sensor loop beats every 5 s and skips a sensor whose interval is not quite over. An
 # interval of exactly so many beats would be missed by milliseconds half of the time.
@@ -77,12 +80,45 @@ def recover_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"Ended because their worker is gone: {', '.join(ended)}.")
 
 
-def build_sensors(jobs: Sequence[Any]) -> Sequence[dg.SensorDefinition]:
+@dg.sensor(
+    name="report_freshness",
+    minimum_interval_seconds=_EACH_SIXTH_BEAT,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"installation"},
+    description="Shows each brand's freshness here, as the check `fresh` of each dataset's asset.",
+)
+def report_freshness(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """It reports by itself, not through its result: it has to know what was surely stored."""
+    from pipeline_assets.clock import utcnow  # noqa: PLC0415 - keeps imports light
+    from pipeline_assets.control.fresh_checks import report_changes  # noqa: PLC0415
+
+    installation: Installation = context.resources.installation
+    reported = report_changes(context.instance, installation.engine, now=utcnow())
+    return dg.SkipReason(f"{reported} changes of freshness reported.")
+
+
+def build_sensors(
+    jobs: Sequence[Any], assets: Sequence[dg.AssetsDefinition]
+) -> Sequence[dg.SensorDefinition]:
     """All sensors, in the order of Dagster's page; `jobs` are those that requests start."""
-    return [_build_launch_requests(jobs), project_status, recover_runs, sync_brands]
+    checks = {asset.key: [spec.key for spec in asset.check_specs] for asset in assets}
+    return [
+        _build_launch_requests(jobs, checks),
+        project_status,
+        recover_runs,
+        report_freshness,
+        sync_brands,
+    ]
 
 
-def _build_launch_requests(jobs: Sequence[Any]) -> dg.SensorDefinition:
+def _build_launch_requests(
+    jobs: Sequence[Any], checks: Mapping[dg.AssetKey, Sequence[dg.AssetCheckKey]]
+) -> dg.SensorDefinition:
+    """`checks` are those that an asset evaluates itself: a run of some datasets executes them.
+
+    Else Dagster would add all that there are, the check `fresh` too.
+    """
+
     @dg.sensor(
         name="launch_requests",
         jobs=jobs,
@@ -111,23 +147,23 @@ def _build_launch_requests(jobs: Sequence[Any]) -> dg.SensorDefinition:
         known = context.instance.get_dynamic_partitions(BRAND_PARTITIONS)
         missing = sorted({launch.brand_id for launch in chosen.launches} - set(known))
         return dg.SensorResult(
-            run_requests=[
-                dg.RunRequest(
-                    run_key=launch.request_id,
-                    job_name=launch.job,
-                    partition_key=launch.brand_id,
-                    asset_selection=[dg.AssetKey(key) for key in launch.datasets]
-                    if launch.datasets is not None
-                    else None,
-                    tags=launch.tags,
-                    run_config=launch.run_config,
-                )
-                for launch in chosen.launches
-            ],
+            run_requests=[run_request(launch) for launch in chosen.launches],
             # A brand added a moment ago: one unknown partition would fail all of the beat's runs.
             dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(BRAND_PARTITIONS, missing)]
             if missing
             else [],
+        )
+
+    def run_request(launch: "Launch") -> dg.RunRequest:
+        keys = None if launch.datasets is None else [dg.AssetKey(key) for key in launch.datasets]
+        return dg.RunRequest(
+            run_key=launch.request_id,
+            job_name=launch.job,
+            partition_key=launch.brand_id,
+            asset_selection=keys,
+            asset_check_keys=None if keys is None else [c for key in keys for c in checks[key]],
+            tags=launch.tags,
+            run_config=launch.run_config,
         )
 
     return launch_requests

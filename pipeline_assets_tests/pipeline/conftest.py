@@ -106,12 +106,15 @@ def sync(installation: Installation, instance: dg.DagsterInstance) -> Sync:
         if window:
             since, until = window
             config = {"ops": {"meta_ads_performance": {"config": {"since": since, "until": until}}}}
-        return definitions.resolve_job_def("meta_sync").execute_in_process(
-            instance=instance,
-            partition_key="acme",
-            run_config=config,
-            asset_selection=[dg.AssetKey(name) for name in datasets] or None,
-            raise_on_error=False,
+        job = definitions.resolve_job_def("meta_sync")
+        if datasets:  # with their own checks alone, as the sensor `launch_requests` asks for them
+            assets = [definitions.resolve_assets_def(dg.AssetKey(name)) for name in datasets]
+            job = job.get_subset(
+                asset_selection={asset.key for asset in assets},
+                asset_check_selection={spec.key for asset in assets for spec in asset.check_specs},
+            )
+        return job.execute_in_process(
+            instance=instance, partition_key="acme", run_config=config, raise_on_error=False
         )
 
     return run

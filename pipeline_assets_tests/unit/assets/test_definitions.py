@@ -144,6 +144,7 @@ def test_the_sensors_run_without_anybody_switching_them_on() -> None:
         "launch_requests": 4,
         "project_status": 4,
         "recover_runs": 14,
+        "report_freshness": 29,
         "sync_brands": 29,
     }
     for sensor in sensors.values():
