@@ -6,7 +6,7 @@ from pipeline_assets.cli.installation import open_installation
 from pipeline_assets.cli.output import json_option, print_json
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.readiness import read_readiness, read_readiness_across
-from pipeline_assets.freshness.pages import find_page, load_pages
+from pipeline_assets.freshness.pages import find_page
 from pipeline_assets.freshness.readiness import Answer, Kind
 
 _ALL_BRANDS = "*"
@@ -41,7 +41,7 @@ def ready(context: click.Context, *, brand_id: str, page_name: str, as_json: boo
     """
     installation = open_installation()
     engine = installation.engine
-    page = find_page(load_pages(installation.settings.pages_file), page_name)
+    page = find_page(installation.pages, page_name)
     now = utcnow()
     readiness = (
         read_readiness_across(engine, page, now=now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from pipeline_assets.brands.models import Brand, MetaSource
+    from pipeline_assets.freshness.pages import Page
     from pipeline_assets.settings import Settings
     from pipeline_assets.sources.meta import GraphClient
     from pipeline_assets.sources.public_http import PublicHttp
@@ -58,6 +59,13 @@ class Installation:
         engine = build_engine(self.settings.resolved_database_url())
         check_revision(engine)
         return engine
+
+    @cached_property
+    def pages(self) -> Mapping[str, Page]:
+        """The consumer pages that ask for readiness, by name."""
+        from pipeline_assets.freshness.pages import load_pages  # noqa: PLC0415
+
+        return load_pages(self.settings.pages_file)
 
     @cached_property
     def media(self) -> MediaStore:

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from pipeline_assets.brands.models import Brand
 from pipeline_assets.brands.registry import get_brand
@@ -92,6 +92,10 @@ def _with_role(role: Role) -> Callable[[Principal], Principal]:
 
 
 def _on_page(request: Request, principal: Anybody, web: Web) -> Principal:
+    if getattr(request.state, "session", None) is None:
+        raise Problem(
+            403, "Pages are for people who sign in.", advice="Programs ask the API, /api/v1."
+        )
     if not principal.may_anywhere(Role.VIEWER):
         raise Problem(403, "You have no role in any organization.", advice="Ask an admin for one.")
     request.state.hidden_features = hidden_features(web.engine, principal.organization_ids)
@@ -120,10 +124,12 @@ Admin = Annotated[Principal, Depends(_with_role(Role.ADMIN))]
 def _brand_for(role: Role) -> Callable[..., Brand]:
     """The brand that the path names, if the principal has the role in its organization."""
 
-    def find(request: Request, principal: Anybody, web: Web) -> Brand:
-        brand = visible_brand(web, principal, request.path_params["brand"])
-        check_role(principal, role, brand.organization_id)
-        return brand
+    def find(
+        brand: Annotated[str, Path(description="The brand's id.")], principal: Anybody, web: Web
+    ) -> Brand:
+        found = visible_brand(web, principal, brand)
+        check_role(principal, role, found.organization_id)
+        return found
 
     return find
 
