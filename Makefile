@@ -18,10 +18,10 @@ endif
 
 .PHONY: run demo setup test check docs lock clean
 
-run: $(READY) ## sync the demo brands, show how fresh they are, stay up until Ctrl-C
+run: $(READY) ## everything with the demo brands synced, and where to look; until Ctrl-C
 	@$(BIN)/pipeline-assets demo --stay
 
-demo: $(READY) ## the same, then exit: 0 only if the outcome is the expected one
+demo: $(READY) ## sync the demo brands, show how fresh they are: 0 only if the outcome is the expected one
 	@$(BIN)/pipeline-assets demo
 
 setup: $(READY) ## the virtual environment, .env, DAGSTER_HOME and the database

@@ -121,6 +121,43 @@ class Settings(BaseSettings):
         "0: for ever.",
     )
 
+    pages_file: Path | None = Field(
+        default=None,
+        description="YAML file with consumer pages of your own and the datasets that they need.",
+    )
+
+    web_host: str = Field(
+        default="127.0.0.1",
+        pattern=r"^[^\s:/]+$",
+        description="Where `up` serves our pages; on another address than this machine's own they "
+        "need a proxy with TLS before them (deploy/nginx).",
+    )
+    web_port: int = Field(
+        default=8400,
+        ge=1,
+        le=65535,
+        description="The port of our pages. Unless it is set, a free one is taken when this one is "
+        "not.",
+    )
+    dagster_port: int = Field(
+        default=3000,
+        ge=1,
+        le=65535,
+        description="The port of Dagster's web UI, which has no login and stays on 127.0.0.1. "
+        "Unless it is set, a free one is taken when this one is not.",
+    )
+    dagster_path_prefix: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9_-]+)*$",
+        description="Path below which Dagster's web UI is served, such as /dagster behind a proxy.",
+    )
+    dagster_public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s/]+(/\S*)?)?$",
+        description="Address of Dagster's web UI as people's browsers reach it, for links "
+        "(default: the one on 127.0.0.1).",
+    )
+
     @field_validator("database_url")
     @classmethod
     def _is_a_database_we_know(cls, value: SecretStr | None) -> SecretStr | None:

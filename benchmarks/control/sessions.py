@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
-from pipeline_assets.cli.dagster_processes import DagsterDevelopment
+from pipeline_assets.cli.processes import Processes
 from pipeline_assets.cli.setup import prepare
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.brand_partitions import sync_partitions
@@ -39,7 +39,7 @@ class Session:
     """A Dagster of its own that runs once `dagster` is entered."""
 
     home: Path
-    dagster: DagsterDevelopment
+    dagster: Processes
     instance: dg.DagsterInstance
 
 
@@ -60,14 +60,14 @@ def open_ours(
     """Our installation with these brands, set up as a person does; `beside`: a rival's module."""
     folder.mkdir()
     shutil.copy(PROJECT / "dagster.yaml", folder)
-    _write_workspace(folder, OURS, *([beside] if beside else []))
     with chdir(folder):
         installation = prepare()
         home = installation.settings.dagster_home
         for brand in brands:
             parsed = parse_brand({"timezone": "UTC", "name": brand["id"], **brand})
             add_brand(installation.engine, parsed, actor="benchmark", now=utcnow())
-        with _open_session(folder, home) as session:
+        modules = [OURS, *([beside] if beside else [])]
+        with _open_session(folder, home, modules) as session:
             sync_partitions(session.instance, [brand["id"] for brand in brands])
             yield session, installation.engine
 
@@ -78,19 +78,13 @@ def open_stock(folder: Path, *, module: str, configuration: str) -> Iterator[Ses
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text(configuration)
-    _write_workspace(folder, module)
-    with _open_session(folder, home) as session:
+    with _open_session(folder, home, [module]) as session:
         yield session
 
 
-def _write_workspace(folder: Path, *modules: str) -> None:
-    entries = [f"  - python_module: {module}" for module in modules]
-    (folder / "workspace.yaml").write_text("\n".join(["load_from:", *entries]) + "\n")
-
-
 @contextmanager
-def _open_session(folder: Path, home: Path) -> Iterator[Session]:
-    dagster = DagsterDevelopment(home=home, folder=folder, preferred_port=0)
+def _open_session(folder: Path, home: Path, modules: Sequence[str]) -> Iterator[Session]:
+    dagster = Processes(home=home, folder=folder, modules={each: each for each in modules})
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield Session(home, dagster, instance)
 
@@ -105,8 +99,10 @@ def await_until(session: Session, find: Callable[[], Found | None]) -> Found:
     while not (found := find()):
         session.dagster.raise_if_ended()
         if time.monotonic() > deadline:
-            log = session.dagster.log_file.read_text(errors="replace")
-            raise PipelineError(f"Nothing came within {TIMEOUT_SECONDS} s:\n{log[-4000:]}")
+            raise PipelineError(
+                f"Nothing came within {TIMEOUT_SECONDS} s.",
+                advice=f"What the processes have written is in {session.dagster.logs}.",
+            )
         time.sleep(0.2)
     return found
 

@@ -33,7 +33,7 @@ from benchmarks.control.sessions import (
     open_stock,
     temporary_folder,
 )
-from pipeline_assets.cli.dagster_processes import HOST
+from pipeline_assets.cli.supervisor import HOST
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.requests import Request, Trigger, Wish, get_request, request_sync
 from pipeline_assets.control.run_tags import PARTITION, REQUEST_ID

@@ -16,19 +16,16 @@ from dagster_graphql import DagsterGraphQLClient
 
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
-from pipeline_assets.cli.dagster_processes import HOST, DagsterDevelopment
+from pipeline_assets.cli.processes import LOCATION, Processes
 from pipeline_assets.cli.setup import prepare
+from pipeline_assets.cli.supervisor import HOST
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.brand_partitions import sync_partitions
 from pipeline_assets.control.run_tags import PARTITION
 from pipeline_assets.simulator.demo import DEMO_BRANDS, build_demo_world
 from pipeline_assets.simulator.server import SimulatorServer
 
-WORKSPACE = """
-load_from:
-  - python_module: {module_name: pipeline_assets.definitions, location_name: pipeline_assets}
-  - python_module: {module_name: benchmarks.sync.trivial, location_name: trivial}
-"""
+MODULES = {LOCATION: "pipeline_assets.definitions", "trivial": "benchmarks.sync.trivial"}
 
 
 def main() -> None:
@@ -39,14 +36,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy("dagster.yaml", folder)
-        (folder / "workspace.yaml").write_text(WORKSPACE)
         os.chdir(folder)
         os.environ.pop("DAGSTER_HOME", None)
         os.environ["PYTHONPATH"] = str(project)
         brand = DEMO_BRANDS[0]
         with SimulatorServer(build_demo_world(utcnow().date())) as simulator:
             home = _prepare_home(folder, simulator.url)
-            with DagsterDevelopment(home=home, preferred_port=0) as dagster:
+            with Processes(home=home, modules=MODULES) as dagster:
                 client = DagsterGraphQLClient(HOST, port_number=dagster.port)
                 jobs = {
                     "trivial, 5 assets": ("trivial", "trivial", {}),

@@ -1,10 +1,12 @@
 """`pipeline-assets demo`: three brands of a simulated Meta, synced as every brand is."""
 
+import secrets
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,16 @@ from rich.table import Table
 
 from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import parse_brand
-from pipeline_assets.cli.dagster_processes import DagsterDevelopment
 from pipeline_assets.cli.installation import open_dagster
 from pipeline_assets.cli.output import json_option, print_json, progress_console
+from pipeline_assets.cli.processes import Processes, processes_of
 from pipeline_assets.cli.setup import prepare
 from pipeline_assets.cli.status import print_matrix
+from pipeline_assets.cli.supervisor import interrupted_by
+from pipeline_assets.cli.up import announce, tend_until_interrupted
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.brand_partitions import sync_partitions
+from pipeline_assets.control.cadences import list_cadences, set_cadence
 from pipeline_assets.control.projector import project
 from pipeline_assets.control.requests import (
     Request,
@@ -36,6 +41,8 @@ from pipeline_assets.control.retries import policies_of
 from pipeline_assets.control.status import DatasetState, read_states
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.freshness.evaluate import State
+from pipeline_assets.people.roles import EVERY, Role
+from pipeline_assets.people.users import add_user, list_users, set_password
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
 from pipeline_assets.simulator.server import SimulatorServer
@@ -44,6 +51,8 @@ from pipeline_assets.storage.tables import dataset_attempts
 
 JOB = "meta_sync"
 EXPIRED_BRAND = "initech"
+EMAIL = "demo@example.com"
+ACTOR = "demo"
 _SYNC_TIMEOUT_SECONDS = 300
 _CANCEL_TIMEOUT_SECONDS = 20
 
@@ -53,7 +62,7 @@ class _Demo:
     """What runs while the demo does."""
 
     installation: Installation
-    dagster: DagsterDevelopment
+    processes: Processes
     request_ids: Mapping[str, str]
 
     def requests(self) -> dict[str, Request]:
@@ -76,16 +85,19 @@ def demo(*, stay: bool, as_json: bool) -> None:
     installation = prepare()
     with ExitStack() as running:
         running.enter_context(interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        dagster = DagsterDevelopment(home=installation.settings.dagster_home)
-        running.callback(dagster.stop)
-        dagster.take_over()  # before anything is changed under a Dagster that runs
+        processes = processes_of(installation.settings, has_web=stay, announce=announce)
+        running.callback(processes.stop)
+        processes.take_over()  # before anything is changed under a Dagster that runs
         world = build_demo_world(utcnow().date())
         simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
         _register_brands(installation, simulator)
+        if stay:
+            _keep_syncing(installation)
+            password = _prepare_login(installation)
         console.print("Starting Dagster …")
-        running.enter_context(dagster)
+        running.enter_context(processes)
         console.print(f"Syncing {', '.join(brand.slug for brand in DEMO_BRANDS)} …")
-        current = _Demo(installation, dagster, _request_syncs(installation))
+        current = _Demo(installation, processes, _request_syncs(installation))
         try:
             states = _watch(current)
         except KeyboardInterrupt:
@@ -100,29 +112,76 @@ def demo(*, stay: bool, as_json: bool) -> None:
         for problem in problems:
             click.echo(f"Unexpected: {problem}", err=True)
         if stay:
-            _stay(dagster, simulator.url)
+            _say_where_to_look(current, simulator.url, password)
+            tend_until_interrupted(processes)
+            click.echo("\nStopping …", err=True)
     if problems and not stay:
         sys.exit(1)
 
 
 def _register_brands(installation: Installation, simulator: SimulatorServer) -> None:
-    """Put the demo brands into the registry; their tokens lie in files, as a vault would do it."""
-    folder = installation.settings.dagster_home / "demo"
+    """Put the demo brands into the registry; their tokens lie in files, as a vault would do it.
+
+    A token that somebody has put there is replaced: each demo shows the same.
+    """
+    folder = _secrets_folder(installation)
     folder.mkdir(exist_ok=True, mode=0o700)
     brands = []
     for brand in DEMO_BRANDS:
         token_file = folder / f"{brand.slug}.token"
-        token_file.write_text(brand.token)
-        token_file.chmod(0o600)
+        _write_secret(token_file, brand.token)
+        if brand.fresh_token:
+            _write_secret(token_file.with_suffix(".fresh-token"), brand.fresh_token)
         brands.append(_as_brand(brand, token_file, simulator))
     registry.apply_brands(
         installation.engine,
         [parse_brand(brand) for brand in brands],
-        actor="demo",
+        actor=ACTOR,
         now=utcnow(),
     )
     with open_dagster(installation.settings) as instance:
         sync_partitions(instance, [b.id for b in registry.list_brands(installation.engine)])
+
+
+def _secrets_folder(installation: Installation) -> Path:
+    return installation.settings.dagster_home / "demo"
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
+
+
+def _keep_syncing(installation: Installation) -> None:
+    """Give each demo brand that has no cadence an hourly one."""
+    engine = installation.engine
+    with_cadence = {each.brand_id for each in list_cadences(engine) if each.job == JOB}
+    for brand in DEMO_BRANDS:
+        if brand.slug not in with_cadence:
+            set_cadence(engine, brand.slug, JOB, "hourly", actor=ACTOR, now=utcnow())
+
+
+def _prepare_login(installation: Installation) -> str:
+    """See that the demo's own user can sign in; returns the password, made at the first start."""
+    engine, file = installation.engine, _secrets_folder(installation) / "password"
+    is_new = not file.exists()
+    if is_new:
+        _write_secret(file, secrets.token_urlsafe(12))
+    password = file.read_text()
+    user = next((each for each in list_users(engine) if each.email == EMAIL), None)
+    if user is None:
+        add_user(
+            engine,
+            email=EMAIL,
+            name="Demo",
+            password=password,
+            roles={EVERY: Role.ADMIN},
+            actor=ACTOR,
+            now=utcnow(),
+        )
+    elif is_new:
+        set_password(engine, user.id, password, actor=ACTOR, now=utcnow())
+    return password
 
 
 def _as_brand(brand: DemoBrand, token_file: Path, simulator: SimulatorServer) -> dict[str, Any]:
@@ -143,7 +202,7 @@ def _as_brand(brand: DemoBrand, token_file: Path, simulator: SimulatorServer) ->
 def _request_syncs(installation: Installation) -> dict[str, str]:
     """Ask for a sync of each demo brand, as `pipeline-assets sync` does; request ids by brand."""
     wishes = [
-        Wish(brand_id=brand.slug, job=JOB, trigger=Trigger.MANUAL, requested_by="demo")
+        Wish(brand_id=brand.slug, job=JOB, trigger=Trigger.MANUAL, requested_by=ACTOR)
         for brand in DEMO_BRANDS
     ]
     return {
@@ -170,11 +229,11 @@ def _watch(current: _Demo) -> list[DatasetState]:
             live.update(_progress_table(states, outcomes, requests, _limits(engine)))
             if not any(request.state.is_active for request in requests.values()):
                 return states
-            current.dagster.raise_if_ended()
+            current.processes.tend()
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"The demo's syncs did not end within {_SYNC_TIMEOUT_SECONDS} s.",
-                    advice=f"Look at them in {current.dagster.url}/runs.",
+                    advice=f"Look at them in {current.processes.url}/runs.",
                 )
             time.sleep(0.5)
 
@@ -186,7 +245,7 @@ def _cancel(current: _Demo) -> None:
     for request in current.requests().values():
         if request.state.is_active:
             with suppress(InvalidConfigError):  # it has ended meanwhile
-                cancel_request(engine, request.id, actor="demo", now=utcnow())
+                cancel_request(engine, request.id, actor=ACTOR, now=utcnow())
     deadline = time.monotonic() + _CANCEL_TIMEOUT_SECONDS
     with open_dagster(current.installation.settings) as instance:
         while time.monotonic() < deadline and any(
@@ -194,17 +253,6 @@ def _cancel(current: _Demo) -> None:
         ):
             project(instance, engine, policies=policies)
             time.sleep(0.2)
-
-
-@contextmanager
-def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Make these signals end the work as Ctrl-C does, in good order: a closed terminal, `kill`."""
-    before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _outcomes(
@@ -281,17 +329,26 @@ def _unexpected(current: _Demo, states: Sequence[DatasetState]) -> list[str]:
     return problems
 
 
-def _stay(dagster: DagsterDevelopment, simulator_url: str) -> None:
+def _say_where_to_look(current: _Demo, simulator_url: str, password: str) -> None:
+    processes = current.processes
+    tokens = [
+        _secrets_folder(current.installation) / f"{EXPIRED_BRAND}{suffix}"
+        for suffix in (".fresh-token", ".token")
+    ]
     click.echo(
-        f"\nDagster's web UI:   {dagster.url}\n"
+        f"\nPages and API:      {processes.web_url}\n"
+        f"  Sign in as {EMAIL} with the password {password} (this demo's own).\n"
+        f"Dagster's web UI:   {processes.url}\n"
         f"Simulated Meta API: {simulator_url}\n"
-        "Freshness:          .venv/bin/pipeline-assets status, in a second terminal\n"
+        "Freshness:          .venv/bin/pipeline-assets status, in a second terminal\n\n"
+        f"Fix {EXPIRED_BRAND}: {shlex.join(['cp', *map(_shown, tokens)])}, then Sync now on its"
+        f" page\n  or .venv/bin/pipeline-assets sync {EXPIRED_BRAND} --wait\n\n"
         "Ctrl-C stops everything.",
         err=True,  # standard output is for the matrix
     )
-    try:
-        while True:
-            dagster.raise_if_ended()
-            time.sleep(1)
-    except KeyboardInterrupt:
-        click.echo("\nStopping …", err=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as a person in the project's folder would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

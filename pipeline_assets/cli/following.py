@@ -34,7 +34,7 @@ EXIT_CODES = {
 }
 """What a command that waited ends with."""
 
-START_DAGSTER = "Start Dagster with `dagster dev` in the project's folder."
+START_DAGSTER = "Start everything with `pipeline-assets up` in the project's folder."
 
 _BEAT_SECONDS = 0.7
 _COUNTS_EVERY = timedelta(seconds=10)  # a log needs no line for each of 5,000 images

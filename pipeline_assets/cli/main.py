@@ -20,10 +20,15 @@ from pipeline_assets.redaction import redact
 
 _COMMANDS = {
     "setup": "pipeline_assets.cli.setup:setup",
+    "up": "pipeline_assets.cli.up:up",
     "brands": "pipeline_assets.cli.brands:brands",
     "organizations": "pipeline_assets.cli.organizations:organizations",
+    "users": "pipeline_assets.cli.people:users",
+    "tokens": "pipeline_assets.cli.people:tokens",
+    "features": "pipeline_assets.cli.people:features",
     "sync": "pipeline_assets.cli.sync:sync",
     "status": "pipeline_assets.cli.status:status",
+    "ready": "pipeline_assets.cli.ready:ready",
     "history": "pipeline_assets.cli.history:history",
     "requests": "pipeline_assets.cli.requests:requests",
     "cadences": "pipeline_assets.cli.cadences:cadences",

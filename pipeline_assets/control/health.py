@@ -200,7 +200,7 @@ def _check_dagster_storage(subject: _Subject) -> _Answers:
 
 def _check_daemon(subject: _Subject) -> _Answers:
     states = dagster_log.daemon_states(subject.dagster)
-    start = "Start it: `dagster dev` in the project's folder, or the service `dagster-daemon run`."
+    start = "Start it: `pipeline-assets up` in the project's folder, or the service that does so."
     last = max((state.beat_at for state in states if state.beat_at), default=None)
     if last is None or subject.now - last > dagster_log.DAEMON_SILENCE:
         since = f"its last sign of life is of {_time(last)}" if last else "it has never run"
@@ -249,7 +249,7 @@ def _check_automation(subject: _Subject) -> _Answers:
             False,
             f"Dagster's daemon runs, but has evaluated nothing since {_time(silent_since)}: its "
             "code server is gone or does not answer.",
-            "Reload the code location in Dagster's UI, on the page Deployment, or restart Dagster.",
+            "`pipeline-assets up` starts it again by itself; otherwise restart Dagster.",
         )
     if not stopped and not failing and silent_since is None:
         detail = f"{len(subject.automation)} sensors and schedules, none stopped, none failing."

@@ -12,12 +12,16 @@ from pipeline_assets.simulator.world import PAGES_SCOPE, AccountSpec, AdKind, To
 
 @dataclass(frozen=True, kw_only=True)
 class DemoBrand:
-    """A brand as it is to be registered: its token sees `ad_accounts`."""
+    """A brand as it is to be registered: its token sees `ad_accounts`.
+
+    `fresh_token` sees them too, where the other one has expired.
+    """
 
     slug: str
     name: str
     timezone: str
     token: str = field(repr=False)
+    fresh_token: str | None = field(default=None, repr=False)
     ad_accounts: tuple[str, ...]
 
 
@@ -41,6 +45,7 @@ DEMO_BRANDS = (
         name="Initech Beauty",
         timezone="Asia/Tokyo",
         token="EAADemoInitech2d8f6b4a0c9e7d5b3f1a8c6e4d2b0f9a7c5e3",  # noqa: S106  made up
+        fresh_token="EAADemoInitech9e1c7a5f3d2b8e6c4a0f9d7b5e3c1a8f6d4b2",  # noqa: S106  made up
         ad_accounts=("act_3001",),
     ),
 )
@@ -135,5 +140,10 @@ def build_demo_world(today: date) -> World:
             pages=_READS_PAGES_OF.get(brand.slug),
         )
         for brand in DEMO_BRANDS
+    ]
+    tokens += [
+        TokenSpec(brand.fresh_token, accounts=brand.ad_accounts)
+        for brand in DEMO_BRANDS
+        if brand.fresh_token
     ]
     return World(_ACCOUNTS, tokens=tokens, anchor=today - timedelta(days=today.weekday()))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,13 +20,21 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from pipeline_assets.clock import utcnow
+from pipeline_assets.people.roles import EVERY, Role
+from pipeline_assets.people.sign_in import SignInRefused, read_session, sign_in
 from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.simulator.demo import DEMO_BRANDS
 from pipeline_assets.storage.tables import brands, dataset_attempts, dataset_status
 
 PROJECT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("pipeline-assets")
-TOKENS = [brand.token.encode() for brand in DEMO_BRANDS]
+TOKENS = [
+    token.encode()
+    for brand in DEMO_BRANDS
+    for token in (brand.token, brand.fresh_token)
+    if token is not None
+]
 SECONDS = 400  # half a minute on a quiet machine; more than the command's own limit for its runs
 HEALTHY = ("acme", "globex")
 EXPIRED = "initech"
@@ -73,7 +82,9 @@ class Demo:
 
     @property
     def log(self) -> str:
-        return (self.home / "dagster-dev.log").read_text()
+        """What all its processes have written."""
+        files = sorted((self.home / "process-logs").glob("*.log"))
+        return "\n".join(file.read_text() for file in files)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SECONDS
@@ -107,7 +118,7 @@ class Demo:
     def written(self) -> Iterator[tuple[str, bytes]]:
         """Everything that it has written: all files but the tokens' own, and its output."""
         for file in [*self.folder.rglob("*"), *self._files]:
-            if file.is_file() and file.suffix != ".token":
+            if file.is_file() and file.suffix not in {".token", ".fresh-token"}:
                 yield str(file), file.read_bytes()
 
     def kill(self) -> None:
@@ -208,12 +219,12 @@ def assert_nothing_is_left(ended: Ended) -> None:
 
 def assert_no_token_is_written(demo: Demo) -> None:
     read = dict(demo.written())
-    assert any(name.endswith("dagster-dev.log") for name in read)
+    assert any(name.endswith("process-logs/code-server.log") for name in read)
     for name, content in read.items():
         assert not [token for token in TOKENS if token in content], name
     for brand in DEMO_BRANDS:  # the search would find it: this is where it does stand
         file = demo.home / "demo" / f"{brand.slug}.token"
-        assert file.read_text() == brand.token
+        assert file.read_text() in {brand.token, brand.fresh_token}
         assert file.stat().st_mode & 0o077 == 0
 
 
@@ -270,12 +281,19 @@ def test_no_token_is_in_a_file_in_the_output_or_in_the_database(ended: Ended) ->
 
 @dataclass(frozen=True)
 class Stayed:
-    """A demo that stayed until Ctrl-C, and what there was to see before."""
+    """A demo that stayed until Ctrl-C, and what there was to see before.
+
+    `fixed` are the states of the brand without a valid token once its printed remedy was followed.
+    """
 
     addresses: dict[str, str]
     answering: list[bool]
     states: list[Row]
     process_count: int
+    password: str
+    sessions: list[str | None]
+    cadences: list[Row]
+    fixed: list[Row]
     ended: Ended
 
 
@@ -288,17 +306,78 @@ def stayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stayed]:
         answering = [is_listening(url) for url in addresses.values()]
         states = json.loads(demo.run("status", "--json"))
         process_count = len(demo.processes())
-        demo.process.send_signal(signal.SIGINT)
         engine = sa.create_engine(f"sqlite:///{demo.home / 'pipeline_assets.db'}")
-        yield Stayed(addresses, answering, states, process_count, after(demo, engine))
+        password = printed(r"with the password (\S+) \(this demo's own\)", demo)
+        sessions = [sign_in_with(engine, each) for each in (password, password + "!")]
+        remedy = printed(rf"^Fix {EXPIRED}: (cp .+), then Sync now", demo)
+        subprocess.run(shlex.split(remedy), check=True, cwd=demo.folder)
+        demo.run("sync", EXPIRED, "--wait")
+        fixed = json.loads(demo.run("status", "--brand", EXPIRED, "--json"))
+        cadences = json.loads(demo.run("cadences", "list", "--json"))
+        demo.process.send_signal(signal.SIGINT)
+        yield Stayed(
+            addresses,
+            answering,
+            states,
+            process_count,
+            password,
+            sessions,
+            cadences,
+            fixed,
+            after(demo, engine),
+        )
         engine.dispose()
 
 
+def printed(pattern: str, demo: Demo) -> str:
+    found = re.search(pattern, demo.stderr, re.MULTILINE)
+    assert found is not None, demo.stderr
+    return found[1]
+
+
+def sign_in_with(engine: sa.Engine, password: str) -> str | None:
+    """The actor of the session that the demo's login begins; None: it is refused."""
+    try:
+        session = sign_in(
+            engine,
+            email="demo@example.com",
+            password=password,
+            address="127.0.0.1",
+            user_agent="test",
+            now=utcnow(),
+        )
+    except SignInRefused:
+        return None
+    found = read_session(engine, session.token, now=utcnow())
+    assert found is not None
+    assert found.principal.roles == {EVERY: Role.ADMIN}
+    return found.principal.actor
+
+
 def test_it_stays_and_prints_addresses_that_answer(stayed: Stayed) -> None:
-    assert list(stayed.addresses) == ["Dagster's web UI", "Simulated Meta API"]
-    assert stayed.answering == [True, True]
-    assert stayed.process_count > 4, "itself, dagster dev, webserver, daemon, code server"
+    assert list(stayed.addresses) == ["Pages and API", "Dagster's web UI", "Simulated Meta API"]
+    assert stayed.answering == [True, True, True]
+    assert stayed.process_count >= 5, "itself, code server, daemon, webserver, web"
     assert_matrix(stayed.ended.demo.stdout)
+
+
+def test_its_own_login_signs_in_as_an_admin_of_everything(stayed: Stayed) -> None:
+    assert stayed.sessions == ["user:demo@example.com", None]
+    file = stayed.ended.demo.home / "demo" / "password"
+    assert file.read_text() == stayed.password
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_printed_remedy_turns_every_dataset_of_the_broken_brand_fresh(stayed: Stayed) -> None:
+    assert {state["dataset"]: state["state"] for state in stayed.fixed} == dict.fromkeys(
+        SCHEMAS, "fresh"
+    )
+
+
+def test_each_brand_is_synced_hourly_from_then_on(stayed: Stayed) -> None:
+    assert {row["brand_id"]: row["job"] for row in stayed.cadences} == dict.fromkeys(
+        (*HEALTHY, EXPIRED), "meta_sync"
+    )
 
 
 def test_the_status_command_says_the_same_in_a_second_terminal(stayed: Stayed) -> None:
@@ -311,10 +390,11 @@ def test_ctrl_c_stops_everything_in_good_order(stayed: Stayed) -> None:
     assert "Unexpected" not in stayed.ended.demo.stderr
     assert "Traceback" not in stayed.ended.demo.log
     assert_nothing_is_left(stayed.ended)
-    assert list(stayed.addresses.values()) == [
+    assert list(stayed.addresses.values())[1:] == [
         stayed.ended.dagster_url,
         stayed.ended.simulator_url,
     ]
+    assert not is_listening(stayed.addresses["Pages and API"])
 
 
 def test_no_token_is_in_a_file_or_in_the_output_of_a_demo_that_stayed(stayed: Stayed) -> None:

@@ -34,7 +34,7 @@ Store = Callable[..., None]
 
 @pytest.fixture
 def viewer(site: "Site") -> httpx.Client:
-    return site.program(Role.VIEWER)
+    return site.person(Role.VIEWER)
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def test_bytes_that_call_themselves_a_page_are_not_shown_as_one(
 def test_pictures_of_others_or_of_nobody_are_not_found(site: "Site") -> None:
     sha256 = put_picture(site)
     put(site, "ad_thumbnails", creative_id="k2", sha256="b" * 64, content_type="image/png")
-    north, south = site.program(Role.VIEWER), site.program(Role.VIEWER, "south")
+    north, south = site.person(Role.VIEWER), site.person(Role.VIEWER, "south")
     assert north.get(f"/brands/acme/media/{sha256}").status_code == 200
     assert north.get(f"/brands/globex/media/{sha256}").status_code == 404
     assert south.get(f"/brands/rival/media/{sha256}").status_code == 404

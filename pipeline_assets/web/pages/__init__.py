@@ -2,12 +2,27 @@
 
 from fastapi import APIRouter
 
-from pipeline_assets.web.pages import health, sign_in, sync
+from pipeline_assets.web.pages import (
+    account,
+    active,
+    ad_performance,
+    admin,
+    admin_brands,
+    brand,
+    health,
+    history,
+    matrix,
+    media,
+    schedules,
+    sign_in,
+    sync,
+)
 
 
 def build_pages() -> APIRouter:
     """All pages, and what their buttons do."""
     router = APIRouter(include_in_schema=False)
-    for module in (sign_in, sync, health):
+    manager = (health, matrix, brand, schedules, history, active)
+    for module in (sign_in, sync, *manager, ad_performance, media, account, admin, admin_brands):
         router.include_router(module.router)
     return router

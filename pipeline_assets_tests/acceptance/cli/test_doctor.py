@@ -49,7 +49,7 @@ def test_before_the_daemon_has_ever_run_it_says_how_to_start_it_and_all_else_is_
     wrong = {name for name, answer in answers.items() if answer["is_ok"] is False}
     assert wrong - {"disk", "open files"} == {"daemon"}  # those two are the machine's
     assert answers["daemon"]["detail"] == ("Dagster's daemon is not running: it has never run.")
-    assert "dagster dev" in answers["daemon"]["fix"]
+    assert "pipeline-assets up" in answers["daemon"]["fix"]
     kind = "PostgreSQL" if "PIPELINE_DATABASE_URL" in on_each_database.settings else "SQLite"
     assert answers["database"]["detail"].startswith(f"{kind} ")
     assert answers["database"]["detail"].endswith(" MB.")

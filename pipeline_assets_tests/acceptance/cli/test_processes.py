@@ -21,7 +21,7 @@ BOTH = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 def test_a_demo_beside_a_dagster_that_runs_is_refused_and_changes_nothing(
     cli: CommandLine,
 ) -> None:
-    with (cli.home / "dagster-dev.lock").open("w") as lock:
+    with (cli.home / "supervisor.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = cli.start("demo", **BOTH)
         _, err = process.communicate()

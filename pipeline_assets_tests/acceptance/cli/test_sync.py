@@ -1,6 +1,6 @@
 """`pipeline-assets sync` and everything that waits: with a real Dagster, and without any.
 
-One `dagster dev` serves all tests that need one; what they look at happens side by side in it.
+One Dagster serves all tests that need one; what they look at happens side by side in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
-from pipeline_assets.cli.dagster_processes import DagsterDevelopment
+from pipeline_assets.cli.processes import Processes
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.dagster_log import DAEMON_SILENCE
 from pipeline_assets.schemas import SCHEMAS
@@ -147,7 +147,7 @@ def installed(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                 patch.delenv(name)
             for name, value in settings.items():
                 patch.setenv(name, value)
-            with DagsterDevelopment(home=home, folder=folder, preferred_port=0):
+            with Processes(home=home, folder=folder):
                 yield project
                 for each in project.started:
                     each.process.kill()  # all have ended, unless a test has failed
@@ -399,7 +399,7 @@ def test_waiting_without_dagster_ends_at_once_and_the_request_stays(cli: Command
     assert f"Error: Dagster's daemon is not running: request {short} waits until it is.\n" in (
         waited.err
     )
-    assert "Start Dagster with `dagster dev`" in waited.err
+    assert "Start everything with `pipeline-assets up`" in waited.err
 
 
 def test_waiting_ends_when_the_daemon_has_fallen_silent(cli: CommandLine) -> None:

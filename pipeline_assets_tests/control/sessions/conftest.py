@@ -1,4 +1,4 @@
-"""Real installations: a folder set up as for a person, `dagster dev`, a Graph API to sync from."""
+"""Real installations: a folder set up as for a person, Dagster, a Graph API to sync from."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
-from pipeline_assets.cli.dagster_processes import DagsterDevelopment
+from pipeline_assets.cli.processes import Processes
 from pipeline_assets.clock import utcnow
 from pipeline_assets.simulator.faults import Endpoint
 from pipeline_assets.simulator.server import SimulatorServer
@@ -59,7 +59,7 @@ class Session:
     folder: Path
     home: Path
     engine: sa.Engine
-    dagster: DagsterDevelopment
+    dagster: Processes
     simulator: SimulatorServer
     gate: Gate
     accounts: Mapping[str, str] = field(default_factory=dict)
@@ -76,9 +76,14 @@ class Session:
         deadline = time.monotonic() + SECONDS
         while not condition():
             if not without_dagster:
-                self.dagster.raise_if_ended()
-            assert time.monotonic() < deadline, self.dagster.log_file.read_text()[-4000:]
+                self.dagster.tend()
+            assert time.monotonic() < deadline, self.last_words()
             time.sleep(0.2)
+
+    def last_words(self) -> str:
+        """The end of what each of its processes has written."""
+        files = sorted(self.dagster.logs.glob("*.log"))
+        return "\n".join(f"{file.name}:\n{file.read_text()[-3000:]}" for file in files)
 
     def reports_begun(self, brand: str) -> int:
         """How many reports the Graph API was asked to prepare for a brand."""
@@ -112,7 +117,7 @@ def _open_session(
             }
             data = {"id": brand, "name": brand, "timezone": "UTC", "sources": {"meta": source}}
             add_brand(engine, parse_brand(data), actor="test", now=utcnow())
-        dagster = DagsterDevelopment(home=home, folder=folder, preferred_port=0)
+        dagster = Processes(home=home, folder=folder)
         yield Session(folder, home, engine, dagster, simulator, gate, accounts)
     engine.dispose()
 

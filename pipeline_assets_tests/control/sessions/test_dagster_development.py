@@ -1,4 +1,4 @@
-"""A real `dagster dev` on a fresh installation: what holds for runs that were not started by us."""
+"""A real Dagster on a fresh installation: what holds for runs that were not started by us."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.cli.dagster_processes import LOCATION
+from pipeline_assets.cli.processes import LOCATION
 from pipeline_assets.clock import utcnow
 from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.tables import dataset_status

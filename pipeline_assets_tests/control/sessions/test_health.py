@@ -15,7 +15,7 @@ import pytest
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
-from pipeline_assets.cli.dagster_processes import LOCATION
+from pipeline_assets.cli.processes import LOCATION
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.health import check_health
 from pipeline_assets.resources.installation import Installation
