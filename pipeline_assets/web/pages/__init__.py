@@ -9,6 +9,8 @@ from pipeline_assets.web.pages import (
     admin,
     admin_brands,
     brand,
+    brands,
+    dagster_access,
     health,
     history,
     matrix,
@@ -22,7 +24,8 @@ from pipeline_assets.web.pages import (
 def build_pages() -> APIRouter:
     """All pages, and what their buttons do."""
     router = APIRouter(include_in_schema=False)
+    people = (account, admin, admin_brands, dagster_access)
     manager = (health, matrix, brand, schedules, history, active)
-    for module in (sign_in, sync, *manager, ad_performance, media, account, admin, admin_brands):
+    for module in (sign_in, sync, brands, *manager, ad_performance, media, *people):
         router.include_router(module.router)
     return router
