@@ -1,4 +1,6 @@
-"""Databases for every test: a fresh SQLite file and a fresh database of a real PostgreSQL server.
+"""Databases and a browser for every test that asks for one.
+
+A database is a fresh SQLite file or a fresh database of a real PostgreSQL server.
 
 One PostgreSQL server serves a whole test session, all its xdist workers included; the first test
 that needs it starts it, the process that began the session stops it.
@@ -12,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg2
@@ -21,6 +23,9 @@ from sqlalchemy import Engine, make_url
 
 from pipeline_assets.storage.engine import build_engine
 from pipeline_assets.storage.migrations import upgrade
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _MIGRATED = "migrated"
 _FOLDER_VARIABLE = "TEST_POSTGRES_FOLDER"
@@ -157,3 +162,24 @@ def _migrate(url: str) -> None:
     engine = build_engine(url)
     upgrade(engine)
     engine.dispose()
+
+
+_CHROMIUM_OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic"),
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """Debian's Chromium; a test that needs it is skipped where it is missing, but not in CI."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - few tests need it
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        assert not os.environ.get("CI"), "Chromium is missing: .ci/run installs it"
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*_CHROMIUM_OPTIONS])
+        yield browser
+        browser.close()

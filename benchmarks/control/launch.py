@@ -57,8 +57,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
-        simulator = stack.enter_context(SimulatorServer(_world(), report_seconds=0.02))
-        brand = _brand(folder, simulator.url)
+        simulator = stack.enter_context(SimulatorServer(bench_world(), report_seconds=0.02))
+        brand = bench_brand(folder, simulator.url)
         opened = open_ours(folder / "project", [brand], beside="benchmarks.control.plain")
         session, engine = stack.enter_context(opened)
         stack.enter_context(session.dagster)
@@ -71,12 +71,12 @@ def main() -> None:
         )
 
 
-def _world() -> World:
+def bench_world() -> World:
     account = AccountSpec(id=ACCOUNT, name=ACCOUNT, ad_count=4)
     return World(accounts=(account,), tokens=(TokenSpec(TOKEN),), anchor=utcnow().date())
 
 
-def _brand(folder: Path, graph_url: str) -> dict[str, object]:
+def bench_brand(folder: Path, graph_url: str) -> dict[str, object]:
     token = folder / "token"
     token.write_text(TOKEN)
     source = {"ad_accounts": [ACCOUNT], "token": f"file:{token}", "graph_url": graph_url}

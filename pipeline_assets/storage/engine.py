@@ -24,6 +24,12 @@ from pipeline_assets.storage.failures import translate_driver_error
 SQLITE_BUSY_TIMEOUT_SECONDS = 30.0
 """How long a writer waits for another process: longer than any write but a huge first sync's."""
 
+_CONNECT_TIMEOUT_SECONDS = 5
+"""How long to wait for a PostgreSQL host that does not answer at all."""
+
+_MAX_OVERFLOW = 45
+"""With the 5 that stay open as many as a server has threads, so that none waits for another."""
+
 _WRITES = "pipeline_assets_writes"
 
 
@@ -40,9 +46,13 @@ def build_engine(url: str) -> Engine:
         json_deserializer=decode_json,
         hide_parameters=True,  # rows do not belong into logs
         pool_pre_ping=not is_sqlite,
+        max_overflow=_MAX_OVERFLOW,
         connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
         if is_sqlite
-        else {"options": "-c timezone=UTC"},  # the driver gives instants in the session's zone
+        else {
+            "options": "-c timezone=UTC",
+            "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+        },  # the driver gives instants in the session's zone
     )
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)

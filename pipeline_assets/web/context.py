@@ -8,8 +8,10 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from pipeline_assets.errors import PermanentError
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.web.background import Background
+from pipeline_assets.web.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,16 @@ class Context:
 
     @property
     def engine(self) -> sa.Engine:
-        """The database; raises as of `Installation.engine` while it cannot be used."""
-        return self.installation.engine
+        """The database.
+
+        Raises:
+            TransientError: it cannot be used now.
+            Problem: 503, it is none of this version's: not the asker's mistake.
+        """
+        try:
+            return self.installation.engine
+        except PermanentError as error:
+            raise Problem(503, str(error), advice=error.advice) from None
 
     @property
     def dagster_url(self) -> str:
@@ -33,7 +43,7 @@ class Context:
         return (settings.dagster_public_url or local).rstrip("/")
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # not in a thread: a hop costs more than it does
     context = request.app.state.context
     assert isinstance(context, Context)
     return context

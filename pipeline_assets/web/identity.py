@@ -5,7 +5,7 @@ change, the session's CSRF token. A brand of another organization looks like one
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -82,8 +82,8 @@ Anybody = Annotated[Principal, Depends(_identify)]
 """Whoever is known, be it a token that may read readiness alone."""
 
 
-def _with_role(role: Role) -> Callable[[Principal], Principal]:
-    def check(principal: Anybody) -> Principal:
+def _with_role(role: Role) -> Callable[[Principal], Awaitable[Principal]]:
+    async def check(principal: Anybody) -> Principal:
         if not principal.may_anywhere(role):
             raise Problem(403, f"This takes the role {role}.", advice="Ask an admin for it.")
         return principal
@@ -106,10 +106,10 @@ PageViewer = Annotated[Principal, Depends(_on_page)]
 """Who looks at a page; which pages their organizations hide is read along."""
 
 
-def shown(feature: str) -> Callable[[Request, Principal], None]:
+def shown(feature: str) -> Callable[[Request, Principal], Awaitable[None]]:
     """A route's dependency: the page is not there for people whose organizations hide it."""
 
-    def check(request: Request, principal: PageViewer) -> None:  # noqa: ARG001 - read before
+    async def check(request: Request, principal: PageViewer) -> None:  # noqa: ARG001 - read before
         if feature in request.state.hidden_features:
             raise not_found("such page")
 

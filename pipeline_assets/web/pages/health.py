@@ -21,7 +21,8 @@ from pipeline_assets.web.templating import render
 
 router = APIRouter()
 
-PAGE_SIZE = 50
+PAGE_SIZE = 40
+"""So that a page of 14 datasets stays below 200 KB."""
 PAUSED = "paused"
 
 _SEVERITY = {

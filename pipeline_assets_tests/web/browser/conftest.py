@@ -1,36 +1,17 @@
 """A real browser, Debian's Chromium, on the pages of a real server."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from pipeline_assets.people.roles import Role
 from pipeline_assets.web.identity import SESSION_COOKIE
 
 if TYPE_CHECKING:
     from conftest import Site
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-_QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic"),
-)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "Chromium is missing: .ci/run installs it"
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET])
-        yield browser
-        browser.close()
 
 
 class Visitor:

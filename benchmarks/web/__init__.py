@@ -1,0 +1,1 @@
+"""Pages, API and what keeps them up to date: how fast, and beside Dagster's own webserver."""
