@@ -9,6 +9,8 @@ from pipeline_assets.cli.main import root
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.schemas import SCHEMAS, TableSchema
 from pipeline_assets.settings import Settings
+from pipeline_assets.web.api.docs import describe
+from pipeline_assets.web.app import build_app
 
 FOLDER = Path(__file__).parent
 
@@ -16,10 +18,47 @@ FOLDER = Path(__file__).parent
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
     return {
+        "api.md": _api(),
         "commands.md": _commands(),
         "datasets.md": _datasets(),
         "settings.md": _settings(),
     }
+
+
+def _api() -> str:
+    intro = textwrap.dedent("""\
+        # API
+
+        The server describes itself at `/api/docs`, where one can try it, and as OpenAPI at
+        `/api/v1/openapi.json`.
+
+        """)
+    description = describe(build_app())
+    rows = [
+        f"| `{method.upper()} {path}` | {operation['summary']} |"
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    ]
+    table = "\n".join(["| route | what it does |\n|---|---|", *rows])
+    return "\n".join([intro + description["info"]["description"], table, _BANNER])
+
+
+_BANNER = """
+## The banner
+
+The readiness of a page in words, to put into any page:
+
+```html
+<script src="https://pipeline.example.com/static/banner.js"
+        data-brand="acme" data-page="ad_performance" data-token="pa_…"></script>
+```
+
+It shows itself where it stands, in a shadow root that no style of the page reaches, keeps itself up
+to date, and says so when the server is away. Readers of the page can read the token: make one with
+the role `embed`, which opens readiness and banners alone. Without `data-brand` the answer is across
+all brands of the token. `GET /banner/{brand}/{page}` is the same as a piece of HTML, for pages made
+on a server (brand `*`: all brands).
+"""
 
 
 def _commands() -> str:

@@ -10,9 +10,12 @@ change (Source: Debian's cron(8), "daylight saving time"):
 """
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -25,6 +28,7 @@ SHORTEST_GAP_MINUTES = 5
 _MAX_LENGTH = 100  # an expression is for people to read
 _ANY_TIME = datetime(2000, 1, 1)  # noqa: DTZ001 - a time on the clock, of no zone
 _DAY = timedelta(days=1)
+_YEAR = timedelta(days=366)
 _SECOND = timedelta(seconds=1)
 
 
@@ -120,12 +124,65 @@ def next_tick(cron: str, timezone: str, after: datetime) -> datetime:
     """
     cron, zone = check_cron(cron), read_zone(timezone)
     since = after.astimezone(UTC).replace(microsecond=0)
-    minute, hour, *_ = cron.split()
-    if minute.startswith("*") or hour.startswith("*"):
+    if _follows_the_clock(cron):
         return _next_on_the_clock(cron, zone, since)
     # Within the hour that comes twice, cronsim starts from the first of the two.
     ticks = (tick.astimezone(UTC) for tick in CronSim(cron, since.astimezone(zone)))
     return next(tick for tick in ticks if tick > since)
+
+
+def clock_warning(cron: str, timezone: str, after: datetime) -> str:
+    """What the changes of the clock in the year to come do to the cadence; empty for nothing.
+
+    A cadence of every hour has no warning: it runs in each real hour, whatever the clock shows.
+
+    Raises:
+        InvalidConfigError: as of `next_tick`.
+    """
+    cron, zone = check_cron(cron), read_zone(timezone)
+    if cron.split()[1] == "*":
+        return ""
+    changes = _changes(zone, after.astimezone(UTC), after.astimezone(UTC) + _YEAR)
+    return " ".join(filter(None, (_told(cron, timezone, change) for change in changes)))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change of a zone's clock: what it would have shown at that instant, and what it shows."""
+
+    would: datetime
+    shows: datetime
+
+
+def _changes(zone: ZoneInfo, since: datetime, until: datetime) -> Iterator[_Change]:
+    while (at := _first_change(zone, since, until)) is not None:
+        yield _Change(at.replace(tzinfo=None) + _offset(at - _SECOND, zone), _wall(at, zone))
+        since = at
+
+
+def _told(cron: str, timezone: str, change: _Change) -> str:
+    first, end = sorted((change.would, change.shows))
+    ticks = takewhile(lambda tick: tick < end, CronSim(cron, first - _SECOND))
+    told = [f"{tick:%H:%M}" for tick in islice(ticks, _MAX_TIMES_TOLD + 1)]
+    if not told:
+        return ""
+    times = ", ".join(told[:_MAX_TIMES_TOLD]) + (" …" if len(told) > _MAX_TIMES_TOLD else "")
+    when = f"On {change.would:%Y-%m-%d} the clock in {timezone}"
+    both = f"from {change.would:%H:%M} to {change.shows:%H:%M}"
+    is_on_the_clock = _follows_the_clock(cron)
+    if change.shows > change.would:
+        then = "is left out" if is_on_the_clock else f"comes at {change.shows:%H:%M} instead"
+        return f"{when} jumps {both}: the run of {times} {then}."
+    then = "both times" if is_on_the_clock else "only the first time"
+    return f"{when} goes back {both}: {times} is shown twice, it runs {then}."
+
+
+_MAX_TIMES_TOLD = 3
+
+
+def _follows_the_clock(cron: str) -> bool:
+    minute, hour, *_ = cron.split()
+    return minute.startswith("*") or hour.startswith("*")
 
 
 def _next_on_the_clock(cron: str, zone: ZoneInfo, since: datetime) -> datetime:

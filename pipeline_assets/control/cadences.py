@@ -15,10 +15,12 @@ from pipeline_assets.brands.models import Brand, parse_brand
 from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.control.cadence_ticks import (
     Preset,
+    clock_warning,
     cron_of,
     describe,
     next_tick,
     preset_of,
+    read_zone,
 )
 from pipeline_assets.control.requests import (
     StoredWish,
@@ -87,8 +89,7 @@ class Cadence:
     @property
     def in_words(self) -> str:
         """Such as `daily: at 05:17 every day (Europe/Paris)`."""
-        words = describe(self.cron, self.timezone)
-        return f"{self.preset}: {words[0].lower()}{words[1:]}" if self.preset else words
+        return _in_words(self.cron, self.timezone, self.preset)
 
     def as_row(self) -> Row:
         """The columns, the preset and the words as plain values."""
@@ -97,6 +98,23 @@ class Cadence:
     def is_paused(self, now: datetime) -> bool:
         """Whether a person's pause holds at this instant; it ends at `paused_until` by itself."""
         return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CadencePreview:
+    """What a cadence would be: its next ticks in UTC, and what changes of the clock do to it."""
+
+    cron: str
+    timezone: str
+    in_words: str
+    ticks: tuple[datetime, ...]
+    clock_warning: str
+
+    @property
+    def local_times(self) -> list[str]:
+        """The ticks for people, such as `Mon 2026-03-09 05:17 CET`."""
+        zone = read_zone(self.timezone)
+        return [f"{tick.astimezone(zone):%a %Y-%m-%d %H:%M %Z}" for tick in self.ticks]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +129,46 @@ class DueSummary:
     joined: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     realigned: tuple[str, ...] = ()
+
+
+def preview_cadence(
+    brand: Brand,
+    job: str,
+    cadence: str,
+    *,
+    timezone: str | None = None,
+    now: datetime,
+    count: int = 3,
+) -> CadencePreview:
+    """What `set_cadence` would store; stores nothing.
+
+    Raises:
+        InvalidConfigError: as of `set_cadence`.
+    """
+    cron, zone = _cron_and_zone(brand, job, cadence, timezone)
+    ticks: list[datetime] = []
+    while len(ticks) < count:
+        ticks.append(next_tick(cron, zone, ticks[-1] if ticks else now))
+    return CadencePreview(
+        cron=cron,
+        timezone=zone,
+        in_words=_in_words(cron, zone, preset_of(cron, brand.id, job)),
+        ticks=tuple(ticks),
+        clock_warning=clock_warning(cron, zone, now),
+    )
+
+
+def _cron_and_zone(brand: Brand, job: str, cadence: str, timezone: str | None) -> tuple[str, str]:
+    """The cron expression and time zone of a cadence that the brand can have."""
+    check_wish(brand, _wish(brand.id, job))
+    if timezone is not None:  # by the rule that holds for a brand's own
+        brand = parse_brand({**dict(brand), "timezone": timezone})
+    return cron_of(cadence, brand.id, job), brand.timezone
+
+
+def _in_words(cron: str, timezone: str, preset: Preset | None) -> str:
+    words = describe(cron, timezone)
+    return f"{preset}: {words[0].lower()}{words[1:]}" if preset else words
 
 
 def set_cadence(
@@ -132,15 +190,11 @@ def set_cadence(
         InvalidConfigError: the brand, job, cadence or time zone is unknown or cannot work, or the
             brand lacks a source that the job needs.
     """
-    brand = get_brand(engine, brand_id)
-    check_wish(brand, _wish(brand_id, job))
-    if timezone is not None:  # by the rule that holds for a brand's own
-        brand = parse_brand({**dict(brand), "timezone": timezone})
-    cron = cron_of(cadence, brand_id, job)
+    cron, zone = _cron_and_zone(get_brand(engine, brand_id), job, cadence, timezone)
     changes = {
         "cron": cron,
-        "timezone": brand.timezone,
-        "next_run_at": next_tick(cron, brand.timezone, now),
+        "timezone": zone,
+        "next_run_at": next_tick(cron, zone, now),
         "checked_at": now,
         "updated_at": now,
         "updated_by": actor,
@@ -154,7 +208,7 @@ def set_cadence(
             .returning(*cadences.c)
         ).mappings()
         was = {name: before[name] for name in ("cron", "timezone")} if before else None
-        detail = {"cron": cron, "timezone": brand.timezone, "was": was}
+        detail = {"cron": cron, "timezone": zone, "was": was}
         return _audited(connection, Cadence(**row.one()), "cadence.set", detail)
 
 

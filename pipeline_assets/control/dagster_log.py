@@ -1,11 +1,13 @@
 """Dagster's run storage and event log: the only module that knows how its records look.
 
-`get_records_for_run`, `report_run_failed`, `run_coordinator.cancel_run`, `get_concurrency_config`,
-`get_daemon_heartbeats` and the events' own data are importable but not marked public, and nothing
-public reads a run's step events or ends a run. Their use stays here; contract tests run real jobs
-against it.
+`get_records_for_run` and its cursors, `report_run_failed`, `run_coordinator.cancel_run`,
+`get_concurrency_config`, `get_daemon_heartbeats` and the events' own data are importable but not
+marked public, and nothing public reads a run's step events or ends a run. Their use stays here;
+contract tests run real jobs against it.
 """
 
+import base64
+import json
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -322,6 +324,66 @@ def worker_pid(instance: dg.DagsterInstance, run_id: str) -> tuple[int, datetime
         if match and at:
             return int(match.group(1)), at
     return None
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of a run's log: what code wrote, or an event of Dagster's, whose type `kind` is.
+
+    `position` grows from line to line; `step` is empty for what concerns the run as a whole;
+    `error` holds an exception with its stack and its causes.
+    """
+
+    position: int
+    at: datetime
+    level: str
+    kind: str
+    step: str
+    text: str
+    error: str
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Lines of a run's log, oldest first; while neither `is_last` nor `is_ended` there are more.
+
+    `is_last`: it had no further lines when it was read. `is_ended`: the run has ended, so that
+    hardly any will come.
+    """
+
+    entries: Sequence[LogEntry]
+    is_last: bool
+    is_ended: bool
+
+
+def log_page(
+    instance: dg.DagsterInstance, run_id: str, *, after: int = -1, limit: int
+) -> LogPage | None:
+    """The lines after a position, at most `limit`; None when Dagster has no such run (any more)."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    position = json.dumps({"type": "STORAGE_ID", "value": after})
+    cursor = base64.b64encode(position.encode()).decode()
+    page = instance.get_records_for_run(run_id, cursor=cursor, limit=limit)
+    entries = [_log_entry(record.storage_id, record.event_log_entry) for record in page.records]
+    return LogPage(entries, is_last=not page.has_more, is_ended=run.is_finished)
+
+
+def _log_entry(position: int, entry: dg.EventLogEntry) -> LogEntry:
+    event = entry.dagster_event
+    data = event.event_specific_data if event else None
+    error = getattr(data, "error", None) or entry.error_info
+    level = entry.level
+    return LogEntry(
+        position=position,
+        at=datetime.fromtimestamp(entry.timestamp, UTC),
+        level=logging.getLevelName(level) if isinstance(level, int) else level.upper(),
+        kind=event.event_type.name if event else "",
+        step=entry.step_key or "",
+        text=entry.message,
+        error=error.to_string().strip() if error else "",
+    )
 
 
 def _apply(

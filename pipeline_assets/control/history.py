@@ -4,7 +4,7 @@ Belongs here: reading. What makes further tries is in `request_tracking.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline_assets.control.requests import (
     Trigger,
     as_requests,
 )
-from pipeline_assets.datasets import DATASETS
+from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.storage.tables import dataset_attempts, requests
 
 Row = dict[str, Any]
@@ -79,7 +79,11 @@ def read_history(
     organization_ids: Collection[str] | None = None,
     brand_ids: Collection[str] | None = None,
     job: str | None = None,
+    dataset: str | None = None,
     states: Collection[RequestState] | None = None,
+    error_class: str | None = None,
+    trigger: Trigger | None = None,
+    requested_by: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int = 50,
@@ -87,42 +91,129 @@ def read_history(
 ) -> list[Chain]:
     """Chains, the newest wish first, at most `limit`; archived ones too.
 
-    `since` and `until` (exclusive) are about when it was wished, `before` is the position of the
-    last chain of the page before. Three queries however many there are; with `states` three more
-    for each doubling of the page, as long as too few of the chains that may be in such a state are.
+    `dataset` is one that the wish asks for, `error_class` that of the error in the way now,
+    `requested_by` any part of who wished it, whatever its case; `since` and `until` (exclusive) are
+    about when it was wished, `before` is the position of the last chain of the page before. Three
+    queries however many there are; with `states` or `error_class` three more for each doubling of
+    the page, as long as too few of the chains that may fit do.
     """
     columns = requests.c
+    filters: tuple[tuple[Any, Callable[[Any], sa.ColumnElement[bool]]], ...] = (
+        (organization_ids, columns.organization_id.in_),
+        (brand_ids, columns.brand_id.in_),
+        (job, columns.job.__eq__),
+        (dataset, _asks_for),
+        (states, _may_be),
+        (error_class, _may_have),
+        (trigger, columns.trigger.__eq__),
+        (requested_by, _is_wished_by),
+        (since, columns.requested_at.__ge__),
+        (until, columns.requested_at.__lt__),
+    )
     firsts = (
         sa.select(columns.requested_at, columns.id)
         .where(columns.id == columns.chain_id)
+        .where(*(condition(value) for value, condition in filters if value is not None))
         .order_by(columns.requested_at.desc(), columns.id.desc())
     )
-    if organization_ids is not None:
-        firsts = firsts.where(columns.organization_id.in_(organization_ids))
-    if brand_ids is not None:
-        firsts = firsts.where(columns.brand_id.in_(brand_ids))
-    if job is not None:
-        firsts = firsts.where(columns.job == job)
-    if since is not None:
-        firsts = firsts.where(columns.requested_at >= since)
-    if until is not None:
-        firsts = firsts.where(columns.requested_at < until)
-    if states is not None:
-        firsts = firsts.where(_may_be(states))
+    fits = _fitting(states, error_class)
+    return _read_fitting(engine, firsts, fits, limit=limit, before=before)
+
+
+def _fitting(
+    states: Collection[RequestState] | None, error_class: str | None
+) -> Callable[[Chain], bool] | None:
+    """What the database cannot tell of a chain; None: it can tell all that is asked."""
+    if states is None and error_class is None:
+        return None
+    return lambda chain: (
+        (states is None or chain.state in states)
+        and (error_class is None or chain.error_class == error_class)
+    )
+
+
+def _read_fitting(
+    engine: sa.Engine,
+    firsts: sa.Select[tuple[datetime, str]],
+    fits: Callable[[Chain], bool] | None,
+    *,
+    limit: int,
+    before: Position | None,
+) -> list[Chain]:
+    """The chains of the first requests that a query finds, as many as wanted of those that fit."""
     found: list[Chain] = []
-    size = limit if states is None else limit * 4  # many of those that may be, are not
+    size = limit if fits is None else limit * 4  # many of those that may fit, do not
+    position = sa.tuple_(requests.c.requested_at, requests.c.id)
     with engine.connect() as connection:
         while len(found) < limit:
-            page = firsts
-            if before is not None:
-                page = firsts.where(sa.tuple_(columns.requested_at, columns.id) < before)
+            page = firsts if before is None else firsts.where(position < before)
             positions = [(row[0], row[1]) for row in connection.execute(page.limit(size))]
             chains = _read_chains(connection, [chain_id for _, chain_id in positions])
-            found += [chain for chain in chains if states is None or chain.state in states]
+            found += chains if fits is None else filter(fits, chains)
             if len(positions) < size:
                 break
             before, size = positions[-1], size * 2
     return found[:limit]
+
+
+def read_chains(
+    engine: sa.Engine,
+    chain_ids: Sequence[str],
+    *,
+    organization_ids: Collection[str] | None = None,
+) -> list[Chain]:
+    """These chains in this order, without those that are not there or another organization's."""
+    columns = requests.c
+    known = sa.select(columns.id).where(columns.id.in_(chain_ids), columns.id == columns.chain_id)
+    if organization_ids is not None:
+        known = known.where(columns.organization_id.in_(organization_ids))
+    with engine.connect() as connection:
+        found = set(connection.execute(known).scalars())
+        return _read_chains(connection, [each for each in chain_ids if each in found])
+
+
+def read_runs(engine: sa.Engine, chain: Chain) -> dict[str, list[str]]:
+    """The ids of the runs of each of a chain's requests, the oldest first.
+
+    A request has several when Dagster has started a crashed one again; `run_ids` has the last.
+    """
+    columns = dataset_attempts.c
+    query = (
+        sa.select(columns.request_id, columns.run_id)
+        .where(columns.request_id.in_([request.id for request in chain.requests]))
+        .order_by(columns.planned_at, columns.run_id)
+    )
+    runs: dict[str, list[str]] = {request.id: [] for request in chain.requests}
+    with engine.connect() as connection:
+        for request_id, run_id in connection.execute(query):
+            runs[request_id].append(run_id)
+    return {
+        request.id: list(dict.fromkeys([*runs[request.id], *filter(None, [request.run_id])]))
+        for request in chain.requests
+    }
+
+
+def _asks_for(dataset: str) -> sa.ColumnElement[bool]:
+    """Whether a request asks for the dataset: by its name, or for all of a job that has it."""
+    jobs = [job.name for job in JOBS.values() if dataset in job.datasets]
+    named = sa.cast(requests.c.datasets, sa.Text).contains(f'"{dataset}"', autoescape=True)
+    return named | (requests.c.datasets.is_(None) & requests.c.job.in_(jobs))
+
+
+def _is_wished_by(part: str) -> sa.ColumnElement[bool]:
+    return requests.c.requested_by.icontains(part, autoescape=True)
+
+
+def _may_have(error_class: str) -> sa.ColumnElement[bool]:
+    """Whether one of a chain's requests, or a try at a dataset, failed with such an error."""
+    attempts = dataset_attempts.c
+    failed = sa.select(attempts.request_id).where(
+        attempts.error_class == error_class, attempts.outcome == "failed"
+    )
+    members = sa.select(requests.c.chain_id).where(
+        (requests.c.error_class == error_class) | requests.c.id.in_(failed)
+    )
+    return requests.c.id.in_(members)
 
 
 def _may_be(states: Collection[RequestState]) -> sa.ColumnElement[bool]:

@@ -41,6 +41,14 @@ _GENTLE_PCT = 50.0
 """A resync leaves the other half of every rate limit to today's syncs."""
 _USAGE_IS_NEWS = timedelta(hours=1)  # Meta's longest windows slide over an hour
 
+_LINE = (
+    requests.c.priority.desc(),
+    requests.c.not_before,
+    requests.c.requested_at,
+    requests.c.id,
+)
+"""The order in which due requests start."""
+
 _TAG_LENGTH = 200  # PostgreSQL's index of tags takes no more than a few thousand bytes
 
 
@@ -93,37 +101,37 @@ def choose_launches(
 
 
 def why_held(
-    connection: sa.Connection,
     request: Request,
     brand: Brand,
     *,
+    busy: Iterable[str],
     now: datetime,
     default_app_id: str = "default",
 ) -> str | None:
-    """Why a due request is left queued whatever room there is, for people; None: it is not."""
+    """Why a due request is left queued whatever room there is, for people; None: it is not.
+
+    `busy` are the rate limits as of `busy_limits`.
+    """
     if request.priority >= URGENT_PRIORITY:
         return None
     if brand.is_paused(now):
         return f"brand {brand.id} is paused"
     if _is_gentle(request):
-        busy = shared_limits(brand, _busy_budgets(connection, now=now), default_app_id)
-        if busy:
-            return f"today's syncs need the limit {min(busy)}"
+        shared = shared_limits(brand, busy, default_app_id)
+        if shared:
+            return f"today's syncs need the limit {min(shared)}"
     return None
 
 
-def place_in_line(connection: sa.Connection, request: Request, *, now: datetime) -> int:
-    """How many due requests come before a queued one, held ones included; 0: it is the next."""
+def read_line(connection: sa.Connection, *, now: datetime) -> list[str]:
+    """The ids of the due requests in the order in which they start, held ones included."""
     columns = requests.c
-    mine = (request.not_before, request.requested_at, request.id)
-    is_earlier = (columns.priority > request.priority) | (
-        (columns.priority == request.priority)
-        & (sa.tuple_(columns.not_before, columns.requested_at, columns.id) < mine)
+    query = (
+        sa.select(columns.id)
+        .where(IS_ACTIVE, columns.state == RequestState.QUEUED, columns.not_before <= now)
+        .order_by(*_LINE)
     )
-    query = sa.select(sa.func.count()).where(
-        IS_ACTIVE, columns.state == RequestState.QUEUED, columns.not_before <= now, is_earlier
-    )
-    return connection.execute(query).scalar_one()
+    return list(connection.execute(query).scalars())
 
 
 def _read_due(
@@ -135,7 +143,7 @@ def _read_due(
         sa.select(requests)
         .join(brands, brands.c.id == columns.brand_id, isouter=True)
         .where(IS_ACTIVE, columns.state == RequestState.QUEUED, columns.not_before <= now)
-        .order_by(columns.priority.desc(), columns.not_before, columns.requested_at, columns.id)
+        .order_by(*_LINE)
     )
     urgent = query.where(columns.priority >= URGENT_PRIORITY).limit(room)
     due = as_requests(connection.execute(urgent))
@@ -168,7 +176,7 @@ def _without_held(
     """
     if not pieces:
         return []
-    busy = _busy_budgets(connection, now=now)
+    busy = busy_limits(connection, now=now)
     found = read_brands(connection, brand_ids={piece.brand_id for piece in pieces})
     held = {brand.id for brand in found if shared_limits(brand, busy, default_app_id)}
     return [piece for piece in pieces if piece.brand_id not in held]
@@ -178,7 +186,7 @@ def _is_gentle(request: Request) -> bool:
     return request.priority < USUAL_PRIORITY
 
 
-def _busy_budgets(connection: sa.Connection, *, now: datetime) -> set[str]:
+def busy_limits(connection: sa.Connection, *, now: datetime) -> set[str]:
     """The rate limits that are reached, or half used according to recent news."""
     query = sa.select(rate_budgets.c.key).where(
         (rate_budgets.c.blocked_until > now)

@@ -1,7 +1,8 @@
 """How far a request is at this moment: what it waits for, and what each of its datasets is at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,12 @@ import sqlalchemy as sa
 from pipeline_assets.brands.models import Brand
 from pipeline_assets.brands.registry import read_brands
 from pipeline_assets.control.history import in_order
-from pipeline_assets.control.launching import place_in_line, shared_limits, why_held
+from pipeline_assets.control.launching import (
+    busy_limits,
+    read_line,
+    shared_limits,
+    why_held,
+)
 from pipeline_assets.control.requests import (
     IS_ACTIVE,
     Request,
@@ -75,94 +81,170 @@ def read_progress(
         InvalidConfigError: there is no such request.
     """
     request = get_request(engine, request_id)
+    [progress] = read_progresses(engine, [request], now=now, default_app_id=default_app_id)
+    if request.state.is_active:
+        return progress
     with engine.connect() as connection:
-        brand = next(iter(read_brands(connection, brand_ids=[request.brand_id])), None)
-        attempts = _read_attempts(connection, request)
-        beats = _read_beats(connection, request) if request.state.is_active else {}
-        waits_for, blocked_until = "", None
-        if request.state in {RequestState.QUEUED, RequestState.LAUNCHED}:
-            waits_for = _waits_for(
-                connection, request, brand, now=now, default_app_id=default_app_id
-            )
-        elif request.state is RequestState.RUNNING and brand is not None:
-            blocked_until = _blocked_until(connection, brand, default_app_id, now=now)
-        retry = None if request.state.is_active else _read_retry(connection, request)
-    return RequestProgress(
-        request=request,
-        waits_for=waits_for,
-        blocked_until=blocked_until,
-        datasets=_datasets(request, attempts, beats),
-        retry=retry,
+        return replace(progress, retry=_read_retry(connection, request))
+
+
+def list_active(
+    engine: sa.Engine,
+    *,
+    now: datetime,
+    organization_ids: Collection[str] | None = None,
+    also: Collection[str] = (),
+) -> list[Request]:
+    """All requests that have not ended, and these however they ended.
+
+    Those that run come first, then those with Dagster, then the queued as they are to start.
+    """
+    columns = requests.c
+    found: dict[str, Request] = {}
+    with engine.connect() as connection:
+        for condition in (IS_ACTIVE, columns.id.in_(also)):  # each finds its index by itself
+            query = sa.select(requests).where(condition)
+            if organization_ids is not None:
+                query = query.where(columns.organization_id.in_(organization_ids))
+            found |= {each.id: each for each in as_requests(connection.execute(query))}
+
+    def by_start(request: Request) -> tuple[Any, ...]:
+        furthest_first = -list(RequestState).index(request.state)
+        due_at = max(request.not_before, now)
+        same = (request.not_before, request.requested_at, request.id)
+        return (furthest_first, due_at, -request.priority, *same)
+
+    return sorted(found.values(), key=by_start)
+
+
+def read_progresses(
+    engine: sa.Engine,
+    found: Sequence[Request],
+    *,
+    now: datetime,
+    default_app_id: str = "default",
+) -> list[RequestProgress]:
+    """How far each of these requests is; eight queries at most, however many they are.
+
+    A failure's `retry` is not looked for: among active requests it stands by itself.
+    """
+    active = [request for request in found if request.state.is_active]
+    with engine.connect() as connection:
+        attempts = _read_attempts(connection, found)
+        beats = _read_beats(connection, active)
+        around = _read_surroundings(connection, active, now=now)
+    return [
+        RequestProgress(
+            request=request,
+            waits_for=_waits_for(request, around, now=now, default_app_id=default_app_id),
+            blocked_until=_blocked_until(request, around, default_app_id),
+            datasets=_datasets(request, attempts[request.id], beats[request.run_id or ""]),
+            retry=None,
+        )
+        for request in found
+    ]
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What requests wait for: their brands, the limits, the line, and what runs for the brands."""
+
+    brands: Mapping[str, Brand]
+    busy: Collection[str]
+    blocks: Mapping[str, datetime]
+    line: Mapping[str, int]
+    running: Sequence[Request]
+
+
+def _read_surroundings(
+    connection: sa.Connection, active: Sequence[Request], *, now: datetime
+) -> _Surroundings:
+    if not active:
+        return _Surroundings({}, (), {}, {}, ())
+    brand_ids = {request.brand_id for request in active}
+    blocks = sa.select(rate_budgets.c.key, rate_budgets.c.blocked_until).where(
+        rate_budgets.c.blocked_until > now
+    )
+    running = sa.select(requests).where(
+        IS_ACTIVE, requests.c.state == RequestState.RUNNING, requests.c.brand_id.in_(brand_ids)
+    )
+    return _Surroundings(
+        brands={brand.id: brand for brand in read_brands(connection, brand_ids=brand_ids)},
+        busy=busy_limits(connection, now=now),
+        blocks={row[0]: row[1] for row in connection.execute(blocks)},
+        line={each: place for place, each in enumerate(read_line(connection, now=now))},
+        running=as_requests(connection.execute(running)),
     )
 
 
-def _read_attempts(connection: sa.Connection, request: Request) -> dict[tuple[str, str], Row]:
+def _read_attempts(
+    connection: sa.Connection, found: Sequence[Request]
+) -> dict[str, dict[tuple[str, str], Row]]:
+    """The last attempt of each request at each (brand, dataset)."""
     columns = dataset_attempts.c
     query = (
         sa.select(dataset_attempts)
-        .where(columns.request_id == request.id)
+        .where(columns.request_id.in_([request.id for request in found]))
         .order_by(columns.planned_at, columns.run_id)
     )
-    if request.brand_id != ALL_BRANDS:
-        query = query.where(columns.brand_id == request.brand_id)
-    rows = connection.execute(query).mappings()
-    return {(row["brand_id"], row["dataset"]): dict(row) for row in rows}
+    brand_of = {request.id: request.brand_id for request in found}
+    attempts: dict[str, dict[tuple[str, str], Row]] = defaultdict(dict)
+    for row in connection.execute(query).mappings():
+        if brand_of[row["request_id"]] in {ALL_BRANDS, row["brand_id"]}:
+            attempts[row["request_id"]][row["brand_id"], row["dataset"]] = dict(row)
+    return attempts
 
 
-def _read_beats(connection: sa.Connection, request: Request) -> dict[tuple[str, str], Row]:
+def _read_beats(
+    connection: sa.Connection, active: Sequence[Request]
+) -> dict[str, dict[tuple[str, str], Row]]:
+    """The last sign of life of each run's (brand, dataset) that is under way."""
     columns = run_heartbeats.c
-    query = sa.select(run_heartbeats).where(
-        columns.run_id == request.run_id, columns.stage.is_not(None)
-    )
-    rows = connection.execute(query).mappings()
-    return {(row["brand_id"], row["dataset"]): dict(row) for row in rows}
+    run_ids = [request.run_id for request in active if request.run_id]
+    beats: dict[str, dict[tuple[str, str], Row]] = defaultdict(dict)
+    if run_ids:
+        query = sa.select(run_heartbeats).where(
+            columns.run_id.in_(run_ids), columns.stage.is_not(None)
+        )
+        for row in connection.execute(query).mappings():
+            beats[row["run_id"]][row["brand_id"], row["dataset"]] = dict(row)
+    return beats
 
 
 def _waits_for(
-    connection: sa.Connection,
-    request: Request,
-    brand: Brand | None,
-    *,
-    now: datetime,
-    default_app_id: str,
+    request: Request, around: _Surroundings, *, now: datetime, default_app_id: str
 ) -> str:
     if request.state is RequestState.LAUNCHED:
-        return _waits_in_dagster(connection, request)
+        return _waits_in_dagster(request, around)
+    if request.state is not RequestState.QUEUED:
+        return ""
     if request.not_before > now:
         what = "its next try" if request.attempt > 1 else "its time"
         return f"{what} at {request.not_before:%Y-%m-%d %H:%M:%S} UTC"
+    brand = around.brands.get(request.brand_id)
     if brand is not None:
-        held = why_held(connection, request, brand, now=now, default_app_id=default_app_id)
+        held = why_held(request, brand, busy=around.busy, now=now, default_app_id=default_app_id)
         if held is not None:
             return held
-    before = place_in_line(connection, request, now=now)
+    before = around.line.get(request.id, 0)
     return f"{before} before it" if before else "Dagster to start it"
 
 
-def _waits_in_dagster(connection: sa.Connection, request: Request) -> str:
+def _waits_in_dagster(request: Request, around: _Surroundings) -> str:
     """A run with Dagster waits for another one of its brand and job, or for any to end."""
-    columns = requests.c
-    query = sa.select(requests).where(
-        IS_ACTIVE,
-        columns.state == RequestState.RUNNING,
-        columns.brand_id == request.brand_id,
-        columns.job == request.job,
-        columns.id != request.id,
-    )
-    others = as_requests(connection.execute(query))
-    if others:
-        return f"the end of another run of its job, request {others[0].id[:8]}"
+    lane = (request.brand_id, request.job)
+    for other in around.running:
+        if (other.brand_id, other.job) == lane and other.id != request.id:
+            return f"the end of another run of its job, request {other.id[:8]}"
     return "its run to start"
 
 
-def _blocked_until(
-    connection: sa.Connection, brand: Brand, default_app_id: str, *, now: datetime
-) -> datetime | None:
-    query = sa.select(rate_budgets.c.key, rate_budgets.c.blocked_until).where(
-        rate_budgets.c.blocked_until > now
-    )
-    blocks: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(query)}
-    return max((blocks[key] for key in shared_limits(brand, blocks, default_app_id)), default=None)
+def _blocked_until(request: Request, around: _Surroundings, default_app_id: str) -> datetime | None:
+    brand = around.brands.get(request.brand_id)
+    if request.state is not RequestState.RUNNING or brand is None:
+        return None
+    shared = shared_limits(brand, around.blocks, default_app_id)
+    return max((around.blocks[key] for key in shared), default=None)
 
 
 def _read_retry(connection: sa.Connection, request: Request) -> Request | None:

@@ -196,6 +196,7 @@ def list_resyncs(
     *,
     organization_ids: Collection[str] | None = None,
     brand_id: str | None = None,
+    state: ResyncState | None = None,
     limit: int = 50,
     before: tuple[datetime, str] | None = None,
 ) -> list[Resync]:
@@ -206,6 +207,8 @@ def list_resyncs(
         query = query.where(columns.organization_id.in_(organization_ids))
     if brand_id is not None:
         query = query.where(columns.brand_id == brand_id)
+    if state is not None:
+        query = query.where(columns.state == state)
     if before is not None:
         query = query.where(sa.tuple_(columns.requested_at, columns.id) < before)
     with engine.connect() as connection:

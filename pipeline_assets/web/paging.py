@@ -1,4 +1,4 @@
-"""Cursors: an opaque text that says where a page of a newest-first list ended."""
+"""Cursors: an opaque text that says where a page of a list ended, and what came last."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 def write_cursor(position: Position) -> str:
     """The text for a position."""
     at, id_ = position
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {id_}".encode()).decode().rstrip("=")
+    return _encode(f"{at.isoformat()} {id_}")
 
 
 def read_cursor(text: str | None) -> Position | None:
@@ -33,10 +33,38 @@ def read_cursor(text: str | None) -> Position | None:
             return datetime.fromisoformat(match["at"]), match["id"]
     except ValueError:
         pass
-    raise Problem(422, "The cursor is none of ours.", advice="Begin again without one.")
+    raise _no_cursor()
 
 
-_POSITION = re.compile(r"(?P<at>\S+[+-]\d\d:\d\d) (?P<id>[0-9A-Za-z-]+)")
+def write_name_cursor(name: str) -> str:
+    """The text for a place in a list that is sorted by names."""
+    return _encode(f"after {name}")
+
+
+def read_name_cursor(text: str | None) -> str:
+    """The name after which the page begins; without a text, the empty one, before all others.
+
+    Raises:
+        Problem: the text is not of our making.
+    """
+    if text is None:
+        return ""
+    match = _NAME.fullmatch(_decode(text))
+    if not match:
+        raise _no_cursor()
+    return match["name"]
+
+
+_POSITION = re.compile(r"(?P<at>\d{4}-\S+\+00:00) (?P<id>[0-9A-Za-z_/-]{1,500})")
+_NAME = re.compile(r"after (?P<name>[0-9a-z_:-]{1,200})")
+
+
+def _no_cursor() -> Problem:
+    return Problem(422, "The cursor is none of ours.", advice="Begin again without one.")
+
+
+def _encode(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _decode(text: str) -> str:
@@ -53,3 +81,12 @@ def cut(
     """The page of a list that was read with `limit + 1`, and the cursor of the next page if any."""
     page = list(found[:limit])
     return page, write_cursor(position_of(page[-1])) if len(found) > limit else None
+
+
+def cut_after(
+    found: Sequence[Item], after: str, limit: int, name_of: Callable[[Item], str]
+) -> tuple[list[Item], str | None]:
+    """The page that follows a name in a whole list sorted by names, and the next one's cursor."""
+    rest = [item for item in found if name_of(item) > after]
+    page = rest[:limit]
+    return page, write_name_cursor(name_of(page[-1])) if len(rest) > limit else None

@@ -19,11 +19,14 @@ _CODES = {
     405: "method_not_allowed",
     409: "conflict",
     413: "too_large",
+    415: "unsupported_media_type",
     422: "invalid",
     429: "too_many_requests",
     500: "bug",
     503: "unavailable",
 }
+
+_USUAL_WAIT_SECONDS = 5.0
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer, often of the caller's making
@@ -58,14 +61,16 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def is_for_programs(request: Request) -> bool:
-    """Whether the answer is read by a program."""
-    return request.url.path.startswith("/api/")
+    """Whether the answer is read by a program; a banner is fetched by the page that shows it."""
+    path = request.url.path
+    return path.startswith(("/api/", "/banner/")) and path != "/api/docs"
 
 
 def _answer(request: Request, problem: Problem) -> Response:
     headers = {}
-    if problem.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, round(problem.retry_after_seconds)))
+    wait = problem.retry_after_seconds
+    if wait is not None or problem.status == 503:
+        headers["Retry-After"] = str(max(1, round(wait or _USUAL_WAIT_SECONDS)))
     message, advice = redact(str(problem)), redact(problem.advice)
     if is_for_programs(request):
         if problem.status == 401:
@@ -106,13 +111,15 @@ def _answer_pipeline_error(request: Request, error: Exception) -> Response:
     if isinstance(error, PermanentError):
         return _answer(request, Problem(422, str(error), advice=error.advice))
     wait = error.retry_after_seconds if isinstance(error, TransientError) else None
-    problem = Problem(503, str(error), advice=error.advice, retry_after_seconds=wait or 5)
+    problem = Problem(503, str(error), advice=error.advice, retry_after_seconds=wait)
     return _answer(request, problem)
 
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _answer(request, Problem(422, f"The body is no JSON: {first['ctx']['error']}."))
     place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     sentence = f"{place} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}."
     return _answer(request, Problem(422, sentence))

@@ -1,11 +1,14 @@
 """What holds for every answer and request: security headers and a limit to what is sent to us."""
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 1_000_000
 """The longest sensible body, a brand with all its settings, has a hundredth of that."""
+
+_TOO_LARGE = f"The request is longer than {MAX_BODY_BYTES:,} bytes."
 
 # No inline script or style, nothing from another host, no other site's frame.
 _CONTENT_SECURITY_POLICY = (
@@ -90,14 +93,17 @@ class BodyLimit:
             await _refuse(scope, receive, send)
 
 
-class _TooLargeError(Exception):
-    """More was sent than was declared or allowed."""
+class _TooLargeError(HTTPException):
+    """More was sent than was declared or allowed; FastAPI takes another error for bad JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(413, _TOO_LARGE.removesuffix("."))
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     error = {
         "code": "too_large",
-        "message": f"The request is longer than {MAX_BODY_BYTES:,} bytes.",
+        "message": _TOO_LARGE,
         "advice": "",
     }
     response = JSONResponse({"error": error}, 413, headers={"Connection": "close"})

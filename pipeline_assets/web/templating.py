@@ -43,7 +43,7 @@ def render(
             session=session,
             principal=session.principal if session else None,
             hidden=getattr(request.state, "hidden_features", frozenset()),
-            zone=_zone(request),
+            zone=zone_name(request),
             is_partial=is_partial,
             **values,
         )
@@ -109,6 +109,7 @@ def zones() -> tuple[str, ...]:
     return tuple(sorted(available_timezones()))
 
 
-def _zone(request: Request) -> str:
+def zone_name(request: Request) -> str:
+    """The zone that the person has chosen, or UTC."""
     chosen = request.cookies.get(ZONE_COOKIE, "")
     return chosen if chosen in zones() else "UTC"

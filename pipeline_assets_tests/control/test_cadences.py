@@ -12,7 +12,13 @@ import sqlalchemy as sa
 
 from pipeline_assets.automation.schedules import build_schedules, describe
 from pipeline_assets.brands.models import parse_brand
-from pipeline_assets.brands.registry import Organization, add_brand, add_organization, pause_brand
+from pipeline_assets.brands.registry import (
+    Organization,
+    add_brand,
+    add_organization,
+    get_brand,
+    pause_brand,
+)
 from pipeline_assets.control import cadences as cadences_module
 from pipeline_assets.control.cadence_ticks import Preset, next_tick
 from pipeline_assets.control.cadences import (
@@ -20,6 +26,7 @@ from pipeline_assets.control.cadences import (
     DueSummary,
     list_cadences,
     pause_cadence,
+    preview_cadence,
     resume_cadence,
     set_cadence,
     store_due,
@@ -473,3 +480,33 @@ def test_a_beats_text_counts_everything_and_stays_short() -> None:
     crowd = DueSummary(skipped={f"b{number}:x": "paused: sold" for number in range(1000)})
     assert describe(crowd).startswith("1000 skipped: b0:x (paused: sold), ")
     assert len(describe(crowd)) < 300
+
+
+def test_a_preview_is_what_would_be_stored_and_stores_nothing(engine: sa.Engine) -> None:
+    brand = get_brand(engine, "acme")
+    preview = preview_cadence(brand, "meta_sync", "30 2 * * *", now=NOW)
+    assert list_cadences(engine) == []
+    stored = set_cadence(engine, "acme", "meta_sync", "30 2 * * *", actor=ACTOR, now=NOW)
+    assert (preview.cron, preview.timezone) == (stored.cron, stored.timezone)
+    assert preview.in_words == stored.in_words == "At 02:30 every day (Europe/Paris)"
+    assert list(preview.ticks) == upcoming(stored, NOW, 3)
+    assert preview.local_times[0] == "Sun 2026-11-22 02:30 CET"
+    assert "On 2027-03-28" in preview.clock_warning
+    elsewhere = preview_cadence(brand, "meta_sync", "daily", timezone="UTC", now=NOW, count=1)
+    assert elsewhere.in_words.endswith(" every day (UTC)")
+    assert (len(elsewhere.ticks), elsewhere.clock_warning) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("job", "cadence", "timezone"),
+    [
+        ("no_job", "daily", None),
+        ("meta_sync", "never", None),
+        ("meta_sync", "daily", "Moon/Base"),
+    ],
+)
+def test_a_preview_of_what_cannot_be_is_refused(
+    engine: sa.Engine, job: str, cadence: str, timezone: str | None
+) -> None:
+    with pytest.raises(InvalidConfigError):
+        preview_cadence(get_brand(engine, "acme"), job, cadence, timezone=timezone, now=NOW)

@@ -16,7 +16,13 @@ import psutil
 import pytest
 import yaml
 
-from pipeline_assets.control.dagster_log import end_run, run_limit, terminate, worker_pid
+from pipeline_assets.control.dagster_log import (
+    end_run,
+    log_page,
+    run_limit,
+    terminate,
+    worker_pid,
+)
 
 PROJECT = Path(__file__).parents[2]
 DAGSTER = Path(sys.executable).with_name("dagster")
@@ -189,3 +195,64 @@ def test_a_queues_limit_is_read_as_dagster_reads_it(
 ) -> None:
     with dg.instance_for_test(overrides=configuration) as instance:
         assert run_limit(instance) == limit
+
+
+@dg.op
+def speak(context: dg.OpExecutionContext) -> None:
+    """Writes a line and fails for a reason."""
+    context.log.warning("Half of it is there.")
+    try:
+        raise KeyError("the other half")
+    except KeyError as error:
+        raise ValueError("It is not whole.") from error
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def speaking() -> None:
+    """A job whose run has a log."""
+    speak()
+
+
+def test_a_runs_log_is_read_in_pages_with_lines_events_and_errors(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = speaking.execute_in_process(instance=instance, raise_on_error=False).run_id
+    whole = log_page(instance, run_id, limit=1000)
+    assert whole is not None
+    assert (whole.is_last, whole.is_ended) == (True, True)
+    [line] = [entry for entry in whole.entries if not entry.kind]
+    assert (line.level, line.step, line.text, line.error) == (
+        "WARNING",
+        "speak",
+        "Half of it is there.",
+        "",
+    )
+    [failure] = [entry for entry in whole.entries if entry.kind == "STEP_FAILURE"]
+    assert (failure.level, failure.step) == ("ERROR", "speak")
+    assert "ValueError: It is not whole." in failure.error
+    assert "KeyError: 'the other half'" in failure.error
+    assert "test_dagster_contract.py" in failure.error
+    assert whole.entries[0].kind == "RUN_START"
+    assert sorted(entry.position for entry in whole.entries) == [
+        entry.position for entry in whole.entries
+    ]
+
+    pages, after = [], -1
+    while (page := log_page(instance, run_id, after=after, limit=4)) is not None:
+        pages += page.entries
+        if page.is_last:
+            break
+        after = page.entries[-1].position
+    assert pages == whole.entries
+    end = log_page(instance, run_id, after=whole.entries[-1].position, limit=4)
+    assert end is not None
+    assert (end.entries, end.is_last) == ([], True)
+
+
+def test_a_run_in_progress_has_not_ended_and_one_that_is_not_there_has_no_log(
+    instance: dg.DagsterInstance,
+) -> None:
+    page = log_page(instance, begin(instance, STARTED).run_id, limit=4)
+    assert page is not None
+    assert not page.is_ended
+    assert log_page(instance, "deleted", limit=4) is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.control.history import Chain, read_history
-from pipeline_assets.control.requests import RequestState
+from pipeline_assets.control.history import Chain, read_chains, read_history
+from pipeline_assets.control.requests import RequestState, Trigger
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import dataset_attempts, requests
 
@@ -273,6 +273,80 @@ def test_filters_choose_whole_chains(engine: sa.Engine, store: Store) -> None:
     assert found(since=NOW + timedelta(minutes=3)) == ["e1", "d1"]
     assert found(until=NOW + timedelta(minutes=1)) == ["a1"]
     assert found(since=NOW, until=NOW + timedelta(minutes=4), limit=2) == ["d1", "c1"]
+
+
+def test_a_dataset_is_asked_for_by_name_or_with_all_of_its_job(
+    engine: sa.Engine, store: Store
+) -> None:
+    store("whole", outcomes={PERFORMANCE: OK, ASSETS: OK})
+    store("named", minute=1, datasets=[ASSETS], outcomes={ASSETS: OK})
+    store("other", minute=2, datasets=[PERFORMANCE], outcomes={PERFORMANCE: OK})
+    store("download", minute=3, job="asset_download", outcomes={ASSETS: OK})
+
+    def found(dataset: str) -> list[str]:
+        return [chain.chain_id for chain in read_history(engine, dataset=dataset)]
+
+    assert found(ASSETS) == ["download", "named", "whole"]
+    assert found(PERFORMANCE) == ["other", "whole"]
+    assert found("ad%") == found("") == []
+
+
+def test_who_or_what_wished_it_chooses_chains_by_their_first_request(
+    engine: sa.Engine, store: Store
+) -> None:
+    store("clock", state="failed", outcomes={PERFORMANCE: BAD})
+    store("again", chain="clock", minute=6, outcomes={PERFORMANCE: OK})
+    store("alice", minute=1, trigger="manual", requested_by="user:Alice_B@agency.example")
+    store("token", minute=2, trigger="api", requested_by="token:alice")
+
+    def found(**filters: Any) -> list[str]:
+        return [chain.chain_id for chain in read_history(engine, **filters)]
+
+    assert found(trigger=Trigger.SCHEDULE) == ["clock"]
+    assert found(trigger=Trigger.RETRY) == []
+    assert found(requested_by="alice") == ["token", "alice"]
+    assert found(requested_by="e_b@") == ["alice"]
+    assert found(requested_by="e%b@") == []
+    assert found(requested_by="alice", trigger=Trigger.API) == ["token"]
+
+
+def test_an_error_class_chooses_chains_in_whose_way_it_stands_now(
+    engine: sa.Engine, store: Store
+) -> None:
+    unavailable, access = error("SourceUnavailableError"), error("AccessError")
+    store("mended", state="failed", outcomes={PERFORMANCE: BAD}, **access)
+    store("after", chain="mended", minute=1, outcomes={PERFORMANCE: OK})
+    store("rejected", minute=2, state="failed", **access)  # nothing was tried
+    store(
+        "behind",
+        minute=3,
+        state="partial",
+        outcomes={PERFORMANCE: OK, CREATIVES: BAD, ASSETS: BAD},
+        failures={CREATIVES: unavailable, ASSETS: access},
+        **unavailable,
+    )
+    store("half", chain="behind", minute=4, outcomes={CREATIVES: OK})
+
+    def found(error_class: str, **filters: Any) -> list[str]:
+        chains = read_history(engine, error_class=error_class, **filters)
+        return [chain.chain_id for chain in chains]
+
+    assert found("AccessError") == ["behind", "rejected"]
+    assert found("SourceUnavailableError") == []
+    assert found("AccessError", states=[RequestState.PARTIAL]) == ["behind"]
+    assert found("AccessError", limit=1) == ["behind"]
+
+
+def test_named_chains_come_in_the_order_they_are_named(engine: sa.Engine, store: Store) -> None:
+    store("a1", state="failed", outcomes={PERFORMANCE: BAD})
+    store("a2", chain="a1", minute=6, outcomes={PERFORMANCE: OK})
+    store("b1", minute=1)
+    store("c1", minute=2, organization_id="north")
+    found = read_chains(engine, ["c1", "nobody", "a1", "a2", "b1"])
+    assert [(chain.chain_id, chain.tries) for chain in found] == [("c1", 1), ("a1", 2), ("b1", 1)]
+    mine = read_chains(engine, ["c1", "a1"], organization_ids=["north"])
+    assert [chain.chain_id for chain in mine] == ["c1"]
+    assert read_chains(engine, []) == []
 
 
 def test_a_state_that_is_rare_among_those_alike_is_found_however_far_back(

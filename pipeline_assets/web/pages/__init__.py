@@ -1,6 +1,6 @@
 """The pages for people: server-rendered, brought up to date in place by htmx."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from pipeline_assets.web.pages import (
     account,
@@ -19,11 +19,12 @@ from pipeline_assets.web.pages import (
     sign_in,
     sync,
 )
+from pipeline_assets.web.pages.plain_text import check_text
 
 
 def build_pages() -> APIRouter:
     """All pages, and what their buttons do."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(check_text)])
     people = (account, admin, admin_brands, dagster_access)
     manager = (health, matrix, brand, schedules, history, active)
     for module in (sign_in, sync, brands, *manager, ad_performance, media, *people):

@@ -1,6 +1,5 @@
 """The buttons that every page has: sync now, pause and resume a brand, cancel a request."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -26,6 +25,7 @@ from pipeline_assets.web.identity import (
     visible_request,
 )
 from pipeline_assets.web.pages.answers import told
+from pipeline_assets.web.pages.local_time import Until
 
 router = APIRouter()
 
@@ -110,7 +110,7 @@ def pause(
     brand: OperatedBrand,
     web: Web,
     reason: Annotated[str, Form(max_length=500, min_length=1)],
-    until: Annotated[datetime | None, Form()] = None,
+    until: Until,
 ) -> Response:
     """Pause a brand: no cadence of it makes a request until then, or until it is resumed."""
     pause_brand(

@@ -41,7 +41,8 @@ document.addEventListener("visibilitychange", () => {
 
 function isPoll(event) {
   const context = event.detail && event.detail.ctx;
-  return context && context.sourceElement === live();
+  const source = context && context.sourceElement;
+  return source && (source === live() || source.matches(".tail")); // a log that grows asks too
 }
 
 document.addEventListener("htmx:after:swap", () => {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline_assets.control.cadence_ticks import (
     Preset,
     check_cron,
+    clock_warning,
     cron_of,
     describe,
     next_tick,
@@ -364,3 +365,57 @@ def test_an_unknown_time_zone_is_refused(timezone: str) -> None:
 def test_a_cadence_is_described_in_words() -> None:
     assert describe("17 5 * * 1", "Asia/Tokyo") == "At 05:17 on Monday (Asia/Tokyo)"
     assert describe("rubbish", "Nowhere") == "rubbish (Nowhere)"
+
+
+JUMP = "On 2026-03-29 the clock in Europe/Paris jumps from 02:00 to 03:00: "
+BACK = "On 2026-10-25 the clock in Europe/Paris goes back from 03:00 to 02:00: "
+
+
+@pytest.mark.parametrize(
+    ("cron", "warning"),
+    [
+        (
+            "30 2 * * *",
+            JUMP
+            + "the run of 02:30 comes at 03:00 instead. "
+            + BACK
+            + "02:30 is shown twice, it runs only the first time.",
+        ),
+        (
+            "0 */2 * * *",
+            f"{JUMP}the run of 02:00 is left out. {BACK}02:00 is shown twice, it runs both times.",
+        ),
+        ("0 3 * * *", ""),
+        ("59 1 * * *", ""),
+        ("30 2 * * 1", ""),  # clocks change on Sundays
+        ("5 * * * *", ""),
+    ],
+)
+def test_a_warning_tells_what_changes_of_the_clock_do_within_a_year(
+    cron: str, warning: str
+) -> None:
+    assert clock_warning(cron, "Europe/Paris", instant("2026-01-01")) == warning
+    assert clock_warning(cron, "UTC", instant("2026-01-01")) == ""
+
+
+def test_a_warning_says_what_the_ticks_then_do() -> None:
+    before = instant("2026-03-28T12:00")
+    assert next_tick("30 2 * * *", "Europe/Paris", before) == instant("2026-03-29T01:00")
+    assert next_tick("0 */2 * * *", "Europe/Paris", instant("2026-03-29T00:30")) == (
+        instant("2026-03-29T02:00")  # 04:00 there: 02:00 is left out
+    )
+    first = next_tick("30 2 * * *", "Europe/Paris", instant("2026-10-24T12:00"))
+    assert first == instant("2026-10-25T00:30")
+    assert next_tick("30 2 * * *", "Europe/Paris", first) == instant("2026-10-26T01:30")
+
+
+def test_a_warning_names_the_first_times_of_many_and_half_hours_too() -> None:
+    assert "the run of 02:00, 02:05, 02:10 … is left out." in clock_warning(
+        "*/5 2 * * *", "Europe/Paris", instant("2026-01-01")
+    )
+    assert clock_warning("*/10 2 * * *", "Australia/Lord_Howe", instant("2026-09-01")) == (
+        "On 2026-10-04 the clock in Australia/Lord_Howe jumps from 02:00 to 02:30: "
+        "the run of 02:00, 02:10, 02:20 is left out."
+    )
+    with pytest.raises(InvalidConfigError, match="There is no time zone"):
+        clock_warning("30 2 * * *", "Moon/Base", instant("2026-01-01"))
