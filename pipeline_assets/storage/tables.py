@@ -128,6 +128,7 @@ dataset_attempts = Table(
     Index(None, "brand_id", "dataset", "began_at", "run_id"),
     Index(None, "request_id"),
     Index(None, "ended_at"),
+    Index(None, "began_at", "run_id"),
 )
 
 dataset_status = Table(
@@ -205,6 +206,7 @@ requests = Table(
     Column("advice", Text),
     Column("archived_at", Timestamp),
     Index(None, "requested_at", "id"),
+    Index(None, "state", "requested_at"),
     Index(None, "brand_id", "requested_at"),
     Index(
         "ix_requests_active", "state", sqlite_where=text(_ACTIVE), postgresql_where=text(_ACTIVE)
@@ -268,7 +270,7 @@ audit_log = Table(
     Column("at", Timestamp, nullable=False, index=True),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),
+    Column("target", Text, nullable=False, index=True),
     Column("organization_id", Text, index=True),
     Column("request_id", Text),
     Column("detail", _json(), nullable=False),

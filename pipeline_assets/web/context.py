@@ -1,6 +1,6 @@
 """What every route works with, built once by the app."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from pipeline_assets.errors import PermanentError
+from pipeline_assets.freshness.pages import Page
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.web.background import Background
 from pipeline_assets.web.problems import Problem
@@ -32,6 +33,18 @@ class Context:
         """
         try:
             return self.installation.engine
+        except PermanentError as error:
+            raise Problem(503, str(error), advice=error.advice) from None
+
+    @property
+    def pages(self) -> Mapping[str, Page]:
+        """The consumer pages that ask for readiness, by name; read once.
+
+        Raises:
+            Problem: 503, the installation's pages file cannot be used.
+        """
+        try:
+            return self.installation.pages
         except PermanentError as error:
             raise Problem(503, str(error), advice=error.advice) from None
 

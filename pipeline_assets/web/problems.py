@@ -5,6 +5,7 @@ import http
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from pipeline_assets.errors import PermanentError, PipelineError, TransientError
@@ -55,6 +56,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Make every failure of every route an answer of the one shape."""
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(PipelineError, _answer_pipeline_error)
+    app.add_exception_handler(OperationalError, _answer_dagster_storage)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
@@ -113,6 +115,21 @@ def _answer_pipeline_error(request: Request, error: Exception) -> Response:
     wait = error.retry_after_seconds if isinstance(error, TransientError) else None
     problem = Problem(503, str(error), advice=error.advice, retry_after_seconds=wait)
     return _answer(request, problem)
+
+
+def _answer_dagster_storage(request: Request, error: Exception) -> Response:
+    """Our own database's errors are of our tree; this one is of the storage that Dagster opens."""
+    assert isinstance(error, OperationalError)
+    first_line = str(error.orig or error).strip().partition("\n")[0]
+    return _answer(
+        request,
+        Problem(
+            503,
+            f"Dagster's storage cannot be used: {first_line}",
+            advice="It is tried again by itself; `pipeline-assets doctor` tells more.",
+            retry_after_seconds=5,
+        ),
+    )
 
 
 def _answer_invalid(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from uuid import uuid4
 import psutil
 import pytest
 import sqlalchemy as sa
+from playwright.sync_api import Browser, Locator, Page
 
 from pipeline_assets.clock import utcnow
 from pipeline_assets.people.roles import EVERY, Role
@@ -294,12 +296,84 @@ class Stayed:
     sessions: list[str | None]
     cadences: list[Row]
     fixed: list[Row]
+    seen: "Seen | None"
     ended: Ended
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What somebody saw in a browser who signed in, mended the broken brand and watched it."""
+
+    cells: dict[str, str]
+    drawer: str
+    partition_page: str
+    run_page: str
+    log: str
+    is_log_open: bool
+    cells_afterwards: dict[str, str]
+
+
+def mend_in_browser(browser: Browser, url: str, password: str, mend: Callable[[], None]) -> Seen:
+    window = browser.new_context()
+    window.set_default_timeout(SECONDS * 1000)
+    page, other = window.new_page(), window.new_page()
+    page.goto(url)
+    page.get_by_label("Email").fill("demo@example.com")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    cell = page.locator(f"#cell-{EXPIRED}-meta_ads_performance")
+    cell.wait_for()
+    cells = labels(page)
+    cell.click()
+    drawer = page.get_by_role("complementary")
+    drawer.wait_for()
+    told = drawer.inner_text()
+    partition_page = seen_in_dagster(other, drawer, "This partition in Dagster", EXPIRED)
+    run_page = seen_in_dagster(other, drawer, "its last run", "STEP_FAILURE")
+    mend()
+    drawer.get_by_role("button", name="Sync now").click()
+    page.locator("#toasts").get_by_text(f"Sync of {EXPIRED} is queued.").wait_for()
+    cell.get_by_text("syncing").wait_for()
+    other.goto(f"{url}/history?brand={EXPIRED}")
+    other.locator("a.toggle").first.click()
+    log = other.locator("details.run-log")
+    log.locator("summary").click()
+    log.get_by_text("RUN_SUCCESS").wait_for()  # its lines come by themselves
+    for key in SCHEMAS:
+        page.locator(f"#cell-{EXPIRED}-{key}.fresh").wait_for()
+    seen = Seen(
+        cells,
+        told,
+        partition_page,
+        run_page,
+        log.inner_text(),
+        log.get_attribute("open") is not None,
+        labels(page),
+    )
+    window.close()
+    return seen
+
+
+def labels(page: Page) -> dict[str, str]:
+    """What the grid's cells are called for those who cannot see them, by id."""
+    script = "cells => Object.fromEntries(cells.map(c => [c.id, c.getAttribute('aria-label')]))"
+    return dict(page.locator("[data-cell]").evaluate_all(script))
+
+
+def seen_in_dagster(page: Page, drawer: Locator, link: str, awaited: str) -> str:
+    """Where a link of the drawer leads in Dagster's own pages, once they show what is awaited."""
+    page.goto(str(drawer.get_by_role("link", name=link).get_attribute("href")))
+    page.get_by_text(awaited).first.wait_for()
+    return page.locator("body").inner_text()
+
+
 @pytest.fixture(scope="module")
-def stayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stayed]:
+def stayed(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stayed]:
     """On SQLite."""
+    has_browser = shutil.which("chromium") or os.environ.get("CI")
+    browser = request.getfixturevalue("chromium") if has_browser else None
     with started(tmp_path_factory.mktemp("sqlite") / "project", "--stay") as demo:
         demo.wait_for(lambda: "Ctrl-C stops everything." in demo.stderr)
         addresses = dict(re.findall(r"^(.+):\s+(http://\S+)$", demo.stderr, re.MULTILINE))
@@ -310,8 +384,16 @@ def stayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stayed]:
         password = printed(r"with the password (\S+) \(this demo's own\)", demo)
         sessions = [sign_in_with(engine, each) for each in (password, password + "!")]
         remedy = printed(rf"^Fix {EXPIRED}: (cp .+), then Sync now", demo)
-        subprocess.run(shlex.split(remedy), check=True, cwd=demo.folder)
-        demo.run("sync", EXPIRED, "--wait")
+
+        def mend() -> None:
+            subprocess.run(shlex.split(remedy), check=True, cwd=demo.folder)
+
+        seen = None
+        if browser is not None:
+            seen = mend_in_browser(browser, addresses["Pages and API"], password, mend)
+        else:
+            mend()
+            demo.run("sync", EXPIRED, "--wait")
         fixed = json.loads(demo.run("status", "--brand", EXPIRED, "--json"))
         cadences = json.loads(demo.run("cadences", "list", "--json"))
         demo.process.send_signal(signal.SIGINT)
@@ -324,6 +406,7 @@ def stayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stayed]:
             sessions,
             cadences,
             fixed,
+            seen,
             after(demo, engine),
         )
         engine.dispose()
@@ -372,6 +455,41 @@ def test_the_printed_remedy_turns_every_dataset_of_the_broken_brand_fresh(stayed
     assert {state["dataset"]: state["state"] for state in stayed.fixed} == dict.fromkeys(
         SCHEMAS, "fresh"
     )
+
+
+@pytest.fixture
+def seen(stayed: Stayed) -> Seen:
+    if stayed.seen is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    return stayed.seen
+
+
+def test_the_pages_show_the_truth_of_the_three_brands(seen: Seen) -> None:
+    for brand in HEALTHY:
+        for key in SCHEMAS:
+            assert ": fresh, synced " in seen.cells[f"cell-{brand}-{key}"]
+    for key in SCHEMAS:
+        assert seen.cells[f"cell-{EXPIRED}-{key}"].endswith(": failing")
+    assert "CredentialError" in seen.drawer
+    assert "it has expired" in seen.drawer
+    assert "What to do: Make a new token" in seen.drawer
+
+
+def test_the_links_lead_to_the_partition_and_the_run_in_dagsters_own_pages(seen: Seen) -> None:
+    assert "meta_ads_performance" in seen.partition_page
+    assert EXPIRED in seen.partition_page
+    assert "meta_sync" in seen.run_page
+
+
+def test_sync_now_turns_the_mended_brand_fresh_before_ones_eyes(seen: Seen) -> None:
+    for key in SCHEMAS:
+        assert ": fresh, synced " in seen.cells_afterwards[f"cell-{EXPIRED}-{key}"]
+
+
+def test_an_open_log_grows_with_the_run_and_stays_open(seen: Seen) -> None:
+    assert seen.is_log_open
+    for kind in ("STEP_START", "ASSET_MATERIALIZATION", "RUN_SUCCESS"):
+        assert kind in seen.log
 
 
 def test_each_brand_is_synced_hourly_from_then_on(stayed: Stayed) -> None:

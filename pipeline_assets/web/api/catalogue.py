@@ -6,7 +6,6 @@ from pipeline_assets.brands.registry import list_organizations
 from pipeline_assets.datasets import DATASETS, JOBS, Dataset, Job, Reader, Source
 from pipeline_assets.freshness.pages import Page
 from pipeline_assets.schemas import SCHEMAS
-from pipeline_assets.web.api.readiness import pages_of
 from pipeline_assets.web.api.shapes import Listing, Shape
 from pipeline_assets.web.context import Web
 from pipeline_assets.web.etags import answer_unless_known, tag_of
@@ -101,7 +100,7 @@ def list_jobs(request: Request, _: Viewer) -> Response:
 @router.get("/pages", response_model=Listing[PageView])
 def list_pages(request: Request, _: Viewer, web: Web) -> Response:
     """List the consumer pages, the installation's own ones included, and what each needs."""
-    return _catalogue(request, [_page(each) for each in pages_of(web).values()])
+    return _catalogue(request, [_page(each) for each in web.pages.values()])
 
 
 def _catalogue(request: Request, items: list[Shape]) -> Response:

@@ -3,10 +3,7 @@
 The routes are coroutines: what they read takes a millisecond, and a thread for each costs more.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 import fastapi
@@ -16,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pipeline_assets.control.readiness import etag_of, read_readiness, read_readiness_across
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.freshness.evaluate import State
-from pipeline_assets.freshness.pages import Page, find_page, load_pages
+from pipeline_assets.freshness.pages import Page, find_page
 from pipeline_assets.freshness.readiness import (
     Activity,
     Answer,
@@ -112,7 +109,7 @@ async def get_readiness(
 
 
 @router.get("/readiness/{page}", response_model=BrandsReadinessView)
-async def get_readiness_across_brands(
+def get_readiness_across_brands(
     request: Request, principal: Anybody, web: Web, page: PageName
 ) -> Response:
     """Tell whether a page may show the data of all your brands, and which are not ready."""
@@ -120,7 +117,7 @@ async def get_readiness_across_brands(
 
 
 @banner_router.get("/banner/{brand}/{page}")
-async def banner(request: Request, principal: Anybody, web: Web, brand: str, page: str) -> Response:
+def banner(request: Request, principal: Anybody, web: Web, brand: str, page: str) -> Response:
     """The same answer as a piece of HTML to put into a page; brand `*` asks across brands."""
     readiness: Readiness | BrandsReadiness = (
         _across_brands(web, principal, page)
@@ -164,27 +161,8 @@ def _across_brands(web: Context, principal: Principal, page: str) -> BrandsReadi
 
 
 def _find_page(web: Context, name: str) -> Page:
-    pages = pages_of(web)
+    pages = web.pages
     try:
         return find_page(pages, name)
     except InvalidConfigError as error:
         raise Problem(404, str(error), advice=error.advice) from None
-
-
-def pages_of(web: Context) -> Mapping[str, Page]:
-    """Every consumer page by its name, as the installation's pages file says now.
-
-    Raises:
-        Problem: 503, the file cannot be used.
-    """
-    file = web.installation.settings.pages_file
-    try:
-        return _load(file, file.stat().st_mtime_ns if file else 0)
-    except (InvalidConfigError, OSError) as error:
-        advice = error.advice if isinstance(error, InvalidConfigError) else ""
-        raise Problem(503, str(error), advice=advice) from None
-
-
-@lru_cache(maxsize=1)
-def _load(file: Path | None, _changed_ns: int) -> Mapping[str, Page]:
-    return load_pages(file)

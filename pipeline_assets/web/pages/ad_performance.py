@@ -229,7 +229,7 @@ def ad_performance_csv(web: Web, brand: ShownBrand, asked: AskedQuery) -> Stream
 
 
 def _readiness(web: Context, brand: Brand, now: datetime) -> Readiness:
-    pages = web.installation.pages
+    pages = web.pages
     return read_readiness(web.engine, brand.id, pages[Reader.AD_PERFORMANCE], now=now)
 
 

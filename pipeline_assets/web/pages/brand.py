@@ -27,7 +27,6 @@ from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import Role
 from pipeline_assets.storage.audit import read_audit
 from pipeline_assets.storage.tables import rate_budgets
-from pipeline_assets.web.api.readiness import pages_of
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import OperatedBrand, Operator, PageViewer, ViewedBrand, shown
 from pipeline_assets.web.pages.answers import told
@@ -73,7 +72,7 @@ def show_brand(request: Request, principal: PageViewer, web: Web, brand: ViewedB
         access=read_last_access(web.engine, brand) if brand.sources.meta else None,
         budgets=_read_budgets(web, brand),
         readiness=[
-            read_readiness(web.engine, brand.id, page, now=now) for page in pages_of(web).values()
+            read_readiness(web.engine, brand.id, page, now=now) for page in web.pages.values()
         ],
         chains=read_history(web.engine, brand_ids=[brand.id], limit=10),
         audit=read_audit(web.engine, target=brand.id, limit=15),

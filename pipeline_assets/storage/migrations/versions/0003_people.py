@@ -82,3 +82,11 @@ def upgrade() -> None:
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("brand_id", "dataset", name=op.f("pk_reported_freshness")),
     )
+    # What pages and the API search by.
+    op.create_index(
+        op.f("ix_dataset_attempts_began_at_run_id"), "dataset_attempts", ["began_at", "run_id"]
+    )
+    op.create_index(
+        op.f("ix_requests_state_requested_at"), "requests", ["state", "requested_at"]
+    )
+    op.create_index(op.f("ix_audit_log_target"), "audit_log", ["target"])
