@@ -170,9 +170,12 @@ _CHROMIUM_OPTIONS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
-    """Debian's Chromium; a test that needs it is skipped where it is missing, but not in CI."""
+    """Debian's Chromium; a test that needs it is skipped where it is missing, but not in CI.
+
+    For one module at a time: while Playwright runs, no other event loop can in this thread.
+    """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - few tests need it
 
     program = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -32,9 +32,8 @@ def hash_password(password: str) -> str:
 
 def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether the password is the one of this hash; without a hash: no, after the same time."""
-    nobodys = _nobodys_hash(
-        _HASHER
-    )  # asked for in any case: the first time takes as long as a check
+    # Asked for in any case: the first time takes as long as a check.
+    nobodys = _nobodys_hash(_HASHER)
     with _AT_A_TIME:
         try:
             _HASHER.verify(password_hash or nobodys, _encode(password))

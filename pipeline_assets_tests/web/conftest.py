@@ -14,10 +14,13 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
 from pydantic import SecretStr
 
 from pipeline_assets.brands.models import parse_brand, parse_organization
 from pipeline_assets.brands.registry import add_brand, add_organization
+from pipeline_assets.people import passwords
 from pipeline_assets.people.roles import Role
 from pipeline_assets.people.sign_in import sign_in
 from pipeline_assets.people.tokens import create_token
@@ -178,6 +181,8 @@ def served(
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
+    cheapest = PasswordHasher.from_parameters(CHEAPEST)  # argon2's own profile for tests
+    monkeypatch.setattr(passwords, "_HASHER", cheapest)
     installation = Installation(Settings(database_url=SecretStr(database_url)))
     app = build_app(installation, now=clock)
     config = uvicorn.Config(

@@ -438,5 +438,5 @@ def test_pictures_of_others_or_of_nobody_are_not_found(site: "Site") -> None:
     assert south.get(f"/brands/rival/media/{sha256}").status_code == 404
     assert south.get(f"/brands/acme/media/{sha256}").status_code == 404
     assert north.get(f"/brands/acme/media/{'b' * 64}").status_code == 404  # its bytes are gone
-    for name in ("c" * 64, sha256.upper(), "x", quote("\0" * 64), quote("../../x", safe="")):
+    for name in ("c" * 64, sha256.upper(), "x", quote("../../x", safe="")):
         assert north.get(f"/brands/acme/media/{name}").status_code == 404

@@ -340,7 +340,7 @@ def test_without_dagster_a_wish_is_stored_and_says_how_to_start_it(cli: CommandL
     assert request["requested_by"].startswith("cli")
     short = request["id"][:8]
     assert told.startswith(f"Queued meta_sync for acme (request {short}).\n")
-    assert "Dagster's daemon is not running: it waits until that is. Start Dagster with" in told
+    assert "Dagster's daemon is not running: it waits until that is. Start everything with" in told
     assert f"`pipeline-assets requests show {short}`" in told
     assert f"`pipeline-assets requests cancel {short}`" in told
 
