@@ -123,7 +123,8 @@ class Settings(BaseSettings):
 
     pages_file: Path | None = Field(
         default=None,
-        description="YAML file with consumer pages of your own and the datasets that they need.",
+        description="YAML file with consumer pages of your own and the datasets that they need; "
+        "read when a process starts.",
     )
 
     web_host: str = Field(

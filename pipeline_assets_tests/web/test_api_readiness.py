@@ -95,20 +95,33 @@ def test_an_unknown_page_is_told_with_those_that_are_alike(sqlite_site: "Site") 
     assert answer.json()["error"]["advice"].startswith("Did you mean ad_performance?")
 
 
-def test_a_page_of_the_installations_own_is_known_as_soon_as_its_file_says_so(
+def test_a_page_of_the_installations_own_is_known_by_its_file(
     sqlite_site: "Site", tmp_path: Path
 ) -> None:
-    file = tmp_path / "pages.yaml"
-    file.write_text("pages: [{name: weekly, title: Weekly, needs: [{dataset: ad_assets}]}]")
-    settings = sqlite_site.installation.settings
-    sqlite_site.installation.settings = settings.model_copy(update={"pages_file": file})
+    read_pages_of(
+        sqlite_site,
+        tmp_path,
+        "pages: [{name: weekly, title: Weekly, needs: [{dataset: ad_assets}]}]",
+    )
     viewer = sqlite_site.program(Role.VIEWER)
     assert viewer.get("/api/v1/brands/acme/readiness/weekly").json()["answer"] == "degraded"
     names = [each["name"] for each in viewer.get("/api/v1/pages").json()["items"]]
     assert names[-1] == "weekly"
-    file.write_text("pages: nonsense, and longer than before")
-    broken = viewer.get("/api/v1/brands/acme/readiness/weekly")
+
+
+def test_a_pages_file_of_nonsense_is_said(sqlite_site: "Site", tmp_path: Path) -> None:
+    read_pages_of(sqlite_site, tmp_path, "pages: nonsense")
+    broken = sqlite_site.program(Role.VIEWER).get("/api/v1/brands/acme/readiness/weekly")
     assert (broken.status_code, broken.json()["error"]["code"]) == (503, "unavailable")
+    assert "pages.yaml" in broken.json()["error"]["message"]
+
+
+def read_pages_of(site: "Site", folder: Path, content: str) -> None:
+    """Let the site's installation read a pages file with this content."""
+    file = folder / "pages.yaml"
+    file.write_text(content)
+    settings = site.installation.settings
+    site.installation.settings = settings.model_copy(update={"pages_file": file})
 
 
 def test_an_embed_token_reads_readiness_and_banner_and_nothing_else(sqlite_site: "Site") -> None:
