@@ -17,7 +17,6 @@ class Source(StrEnum):
     """The part of a brand's configuration that a dataset needs to be fetched at all."""
 
     META = "meta"
-    WEB_PAGES = "web_pages"
     TEMPLATES = "templates"
     COMPETITORS = "competitors"
     REDDIT = "reddit"

@@ -54,6 +54,21 @@ class Settings(BaseSettings):
     graph_version: str = Field(
         default="v26.0", pattern=r"^v\d+\.\d+$", description="Version of the Graph API to call."
     )
+    apify_url: str = Field(
+        default="https://api.apify.com",
+        pattern=r"^https?://[^\s/]+$",
+        description="Address of Apify, whose actors gather what has no API.",
+    )
+    reddit_url: str = Field(
+        default="https://oauth.reddit.com",
+        pattern=r"^https?://[^\s/]+$",
+        description="Address of Reddit's API.",
+    )
+    reddit_login_url: str = Field(
+        default="https://www.reddit.com",
+        pattern=r"^https?://[^\s/]+$",
+        description="Where Reddit gives out access tokens.",
+    )
     meta_app_id: str = Field(
         default="default",
         description="Meta app behind tokens whose brand names none: its limits are shared.",

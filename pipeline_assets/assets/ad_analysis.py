@@ -13,7 +13,7 @@ MAX_UNKNOWN_RATIO = 0.5
 """More unknown hooks than known ones means that the texts or the rules went wrong."""
 
 
-@dataset_asset("ad_classifications", check="most_hooks_are_recognised")
+@dataset_asset("ad_classifications", checks=("most_hooks_are_recognised",))
 def ad_classifications(attempt: Attempt) -> Outcome:
     """Each creative tagged with closed vocabularies: format, hook, angle, awareness, offer, funnel.
 
@@ -51,7 +51,12 @@ def ad_classifications(attempt: Attempt) -> Outcome:
     rows: list[dict[str, Any]] = [
         *kept,
         *(
-            {**row, "brand_id": brand_id, "classified_at": attempt.started_at}
+            {
+                **row,
+                "brand_id": brand_id,
+                "classified_at": attempt.started_at,
+                "fallback_reason": None,
+            }
             for row in cast("list[dict[str, Any]]", new.to_dict("records"))
         ),
     ]
@@ -70,7 +75,7 @@ def ad_classifications(attempt: Attempt) -> Outcome:
     return Outcome(
         records=written.written,
         distinct_ads=_distinct_ads(creatives),
-        check=_hook_check(rows),
+        checks={"most_hooks_are_recognised": _hook_check(rows)},
         metadata={"classified": len(new), "unchanged": len(kept)},
     )
 

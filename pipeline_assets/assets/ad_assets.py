@@ -18,6 +18,7 @@ from pipeline_assets.assets.media_fetch import (
     fetch_media,
 )
 from pipeline_assets.assets.media_rows import (
+    STORE_CHECK,
     Row,
     group_by_account,
     is_in_store,
@@ -37,7 +38,7 @@ POSTER_RETRY = timedelta(hours=24)
 """A video whose source Meta withholds is asked for again after this: rights change seldom."""
 
 
-@dataset_asset("ad_assets", check="media_are_in_the_store")
+@dataset_asset("ad_assets", checks=(STORE_CHECK,))
 def ad_assets(attempt: Attempt) -> Outcome:
     """Every image and video that a creative shows, as bytes in the media store.
 

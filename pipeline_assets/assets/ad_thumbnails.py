@@ -8,6 +8,7 @@ from pipeline_assets.assets.attempt import Attempt, Outcome, dataset_asset
 from pipeline_assets.assets.bad_items import BadItems
 from pipeline_assets.assets.media_fetch import ItemKey, MediaItem, fetch_media
 from pipeline_assets.assets.media_rows import (
+    STORE_CHECK,
     Row,
     group_by_account,
     is_in_store,
@@ -19,7 +20,7 @@ from pipeline_assets.assets.media_rows import (
 from pipeline_assets.errors import AccessError, PipelineError
 
 
-@dataset_asset("ad_thumbnails", check="thumbnails_are_in_the_store")
+@dataset_asset("ad_thumbnails", checks=(STORE_CHECK,))
 def ad_thumbnails(attempt: Attempt) -> Outcome:
     """The thumbnail of every creative, as bytes in the media store.
 

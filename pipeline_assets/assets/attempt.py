@@ -5,6 +5,7 @@ Everything that Dagster should know of a dataset comes from the catalogue and it
 """
 
 import inspect
+import statistics
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from pipeline_assets.control.heartbeats import Heartbeat
 
 OWNERS = ["team:ad-data"]
+
+ROW_COUNT_CHECK = "row_count_is_usual"
+ROW_COUNT_DESCRIPTION = "At least half as many rows as the brand's last successes had (median)."
+
+_COMPARED_SYNCS = 10
+_FEWEST_SYNCS = 3
+_FEWEST_ROWS = 10  # of fewer, half can go in the ordinary course of things
+_FEWEST_USUAL_RATIO = 0.5
 
 
 class Window(dg.Config):
@@ -61,24 +70,29 @@ class Window(dg.Config):
 
 @dataclass(frozen=True)
 class Check:
-    """What the dataset's own check found; `metadata` holds the figures behind it."""
+    """What a check of the dataset found; `metadata` holds the figures behind it.
+
+    `is_warning`: not passed, it warns that somebody should look; the data may be right.
+    """
 
     is_passed: bool
     description: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    is_warning: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What an attempt stored: rows and distinct ads are two different numbers.
+    """What an attempt stored: rows and distinct ads (None: it has none) are different numbers.
 
-    `incomplete`: why a part of the brand (an ad account) could not be read though the rest is
-    stored. Such an attempt does not count as a success, but what it stored flows on.
+    `checks` answers each check that the asset declares, by name. `incomplete`: why a part of the
+    brand (an ad account) could not be read though the rest is stored. Such an attempt does not
+    count as a success, but what it stored flows on.
     """
 
     records: int
-    distinct_ads: int
-    check: Check
+    checks: Mapping[str, Check]
+    distinct_ads: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     incomplete: PipelineError | None = None
 
@@ -99,11 +113,12 @@ class Attempt:
 
 
 def dataset_asset(
-    key: str, *, check: str
+    key: str, *, checks: tuple[str, ...]
 ) -> Callable[[Callable[[Attempt], Outcome]], dg.AssetsDefinition]:
     """Make a function the asset of a dataset of the catalogue; its docstring is shown in Dagster.
 
-    `check` names the asset check that the function's outcome answers.
+    `checks` names the asset checks that the function's outcome answers; how many rows there are is
+    checked of every dataset.
     """
     dataset, schema = DATASETS[key], SCHEMAS[key]
     has_window = schema.window_column is not None
@@ -126,7 +141,10 @@ def dataset_asset(
             description=_description(dataset, compute),
             freshness_policy=_freshness_policy(dataset),
             metadata=_definition_metadata(schema),
-            check_specs=[_check_spec(key, check, compute)],
+            check_specs=[
+                *(_check_spec(key, name, inspect.getdoc(compute)) for name in checks),
+                _check_spec(key, ROW_COUNT_CHECK, ROW_COUNT_DESCRIPTION),
+            ],
             required_resource_keys={"installation"},
         )(run_windowed if has_window else run)
 
@@ -140,7 +158,7 @@ def _run(
     window: Window,
 ) -> dg.MaterializeResult[Any]:
     try:
-        outcome = _compute(context, dataset, compute, window)
+        outcome, row_count = _compute(context, dataset, compute, window)
     except PipelineError as error:
         raise _failure(error) from None
     except Exception as error:  # noqa: BLE001 - the edge: a bug is shown as one, without secrets
@@ -148,7 +166,7 @@ def _run(
         raise _failure(error) from None
     if outcome.incomplete is not None:
         context.log.error(redact(f"Stored in part. {outcome.incomplete}"))
-    return _result(outcome, SCHEMAS[dataset.key])
+    return _result(outcome, SCHEMAS[dataset.key], row_count)
 
 
 def _compute(
@@ -156,7 +174,7 @@ def _compute(
     dataset: Dataset,
     compute: Callable[[Attempt], Outcome],
     window: Window,
-) -> Outcome:
+) -> tuple[Outcome, Check]:
     from pipeline_assets.brands.registry import get_brand  # noqa: PLC0415 - keeps imports light
     from pipeline_assets.control.heartbeats import Heartbeat  # noqa: PLC0415
 
@@ -170,42 +188,74 @@ def _compute(
         dataset=dataset.key,
         on_error=lambda error: context.log.warning(redact(f"A heartbeat was missed: {error}")),
     )
+    attempt = Attempt(
+        brand=brand,
+        dataset=dataset,
+        schema=SCHEMAS[dataset.key],
+        run_id=context.run.run_id,
+        started_at=started_at,
+        window=window.parse(),
+        installation=installation,
+        heartbeat=heartbeat,
+        log=lambda text: context.log.info(redact(text)),
+    )
     with heartbeat:
-        return compute(
-            Attempt(
-                brand=brand,
-                dataset=dataset,
-                schema=SCHEMAS[dataset.key],
-                run_id=context.run.run_id,
-                started_at=started_at,
-                window=window.parse(),
-                installation=installation,
-                heartbeat=heartbeat,
-                log=lambda text: context.log.info(redact(text)),
-            )
-        )
+        outcome = compute(attempt)
+        return outcome, _check_row_count(attempt, outcome.records)
 
 
-def _result(outcome: Outcome, schema: TableSchema) -> dg.MaterializeResult[Any]:
+def _check_row_count(attempt: Attempt, records: int) -> Check:
+    """Whether there are about as many rows as the last successes stored."""
+    from pipeline_assets.control.attempts import recent_record_counts  # noqa: PLC0415
+
+    if attempt.window is not None:
+        return Check(True, "A window that somebody chose is not compared.", {"rows": records})
+    before = recent_record_counts(
+        attempt.installation.engine, attempt.brand.id, attempt.dataset.key, limit=_COMPARED_SYNCS
+    )
+    usual = statistics.median(before) if before else 0
+    figures = {"rows": records, "usual_rows": usual, "compared_syncs": len(before)}
+    if len(before) < _FEWEST_SYNCS or usual < _FEWEST_ROWS:
+        return Check(True, f"{records} rows; too little is known to say what is usual.", figures)
+    return Check(
+        records >= _FEWEST_USUAL_RATIO * usual,
+        f"{records} rows, where the last {len(before)} syncs had {usual:g} (median).",
+        figures,
+        is_warning=True,
+    )
+
+
+def _result(outcome: Outcome, schema: TableSchema, row_count: Check) -> dg.MaterializeResult[Any]:
     metadata = {
         "dagster/partition_row_count": outcome.records,
         "records": outcome.records,
-        "distinct_ads": outcome.distinct_ads,
         "dagster/column_schema": _column_schema(schema),
         **outcome.metadata,
     }
-    is_passed, description = outcome.check.is_passed, outcome.check.description
+    if outcome.distinct_ads is not None:
+        metadata["distinct_ads"] = outcome.distinct_ads
+    checks = dict(outcome.checks)
     if outcome.incomplete is not None:
         metadata |= metadata_of_error(outcome.incomplete, prefix=f"{INCOMPLETE}_")
-        metadata[f"{INCOMPLETE}_error_message"] = redact(str(outcome.incomplete))
-        is_passed, description = False, redact(str(outcome.incomplete))
-    check = dg.AssetCheckResult(
-        passed=is_passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=description,
-        metadata=dict(outcome.check.metadata),
+        reason = redact(str(outcome.incomplete))
+        metadata[f"{INCOMPLETE}_error_message"] = reason
+        checks = {name: Check(False, reason, each.metadata) for name, each in checks.items()}
+    checks[ROW_COUNT_CHECK] = row_count
+    return dg.MaterializeResult(
+        metadata=metadata,
+        check_results=[_check_result(name, each) for name, each in checks.items()],
     )
-    return dg.MaterializeResult(metadata=metadata, check_results=[check])
+
+
+def _check_result(name: str, check: Check) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=check.is_passed,
+        severity=severity.WARN if check.is_warning else severity.ERROR,
+        description=check.description,
+        metadata=dict(check.metadata),
+    )
 
 
 def _failure(error: Exception) -> dg.Failure:
@@ -243,13 +293,13 @@ def _description(dataset: Dataset, compute: Callable[[Attempt], Outcome]) -> str
     )
 
 
-def _check_spec(key: str, check: str, compute: Callable[[Attempt], Outcome]) -> dg.AssetCheckSpec:
+def _check_spec(key: str, name: str, description: str | None) -> dg.AssetCheckSpec:
     """A check per brand. Without partitions each brand's result would hide the one before it."""
     with warnings.catch_warnings():
         # Partitioned checks are a preview of Dagster; the contract test of the log covers them.
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         return dg.AssetCheckSpec(
-            check, asset=key, description=inspect.getdoc(compute), partitions_def=brand_partitions
+            name, asset=key, description=description, partitions_def=brand_partitions
         )
 
 

@@ -13,6 +13,8 @@ from pipeline_assets.errors import PipelineError
 
 Row = dict[str, Any]
 
+STORE_CHECK = "media_are_in_the_store"
+
 
 def read_creatives(attempt: Attempt) -> dict[str, Row]:
     """The brand's creatives by id: the first ad's row stands for all ads of a creative."""
@@ -103,11 +105,13 @@ def write_media_rows(
     return Outcome(
         records=written.written,
         distinct_ads=len(ads),
-        check=Check(
-            bad.count * 20 <= bad.total,
-            f"{bad.count} of {bad.total} {bad.kind} are not in the media store.",
-            {"items": bad.total, "missing": bad.count},
-        ),
+        checks={
+            STORE_CHECK: Check(
+                bad.count * 20 <= bad.total,
+                f"{bad.count} of {bad.total} {bad.kind} are not in the media store.",
+                {"items": bad.total, "missing": bad.count},
+            )
+        },
         metadata={
             **bad.metadata(),
             "fetched": len(new),

@@ -36,7 +36,7 @@ class _AccountPerformance:
     dropped_fields: frozenset[str] = frozenset()
 
 
-@dataset_asset("meta_ads_performance", check="spend_matches_account_total")
+@dataset_asset("meta_ads_performance", checks=("spend_matches_account_total",))
 def meta_ads_performance(attempt: Attempt) -> Outcome:
     """Daily figures of every ad: spend, reach, clicks, purchases, video views.
 
@@ -75,7 +75,7 @@ def meta_ads_performance(attempt: Attempt) -> Outcome:
     return Outcome(
         records=written.written,
         distinct_ads=len(set().union(*(read.ad_ids for read in reads))),
-        check=_spend_check(accounts),
+        checks={"spend_matches_account_total": _spend_check(accounts)},
         metadata=_performance_metadata(accounts),
         incomplete=accounts.incomplete,
     )
@@ -151,7 +151,7 @@ def _performance_metadata(accounts: AccountResults[_AccountPerformance]) -> dict
     }
 
 
-@dataset_asset("meta_ad_creatives", check="ads_have_readable_creatives")
+@dataset_asset("meta_ad_creatives", checks=("ads_have_readable_creatives",))
 def meta_ad_creatives(attempt: Attempt) -> Outcome:
     """Every ad with the creative it shows: texts, destination, images, videos, status.
 
@@ -186,11 +186,13 @@ def meta_ad_creatives(attempt: Attempt) -> Outcome:
     return Outcome(
         records=written.written,
         distinct_ads=len({row[ad_id] for row in rows}),
-        check=Check(
-            without * 20 <= len(rows),
-            f"{without} of {len(rows)} ads lack a readable creative.",
-            {"ads": len(rows), "without_creative": without},
-        ),
+        checks={
+            "ads_have_readable_creatives": Check(
+                without * 20 <= len(rows),
+                f"{without} of {len(rows)} ads lack a readable creative.",
+                {"ads": len(rows), "without_creative": without},
+            )
+        },
         metadata={**bad.metadata(), "distinct_creatives": len({row[creative_id] for row in rows})},
         incomplete=accounts.incomplete,
     )

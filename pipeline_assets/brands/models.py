@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -33,6 +34,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _AD_ACCOUNT = re.compile(r"act_[0-9]{1,32}")
 _SECRET_REF = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_ACTOR = re.compile(r"[A-Za-z0-9._-]{1,64}[/~][A-Za-z0-9._-]{1,64}")
 _HTTP_URL = re.compile(r"https?://[^\s/?#@]+[^\s?#@]*")
 
 
@@ -105,6 +107,12 @@ def _check_graph_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_actor(value: str) -> str:
+    if not _ACTOR.fullmatch(value):
+        raise _refuse("an actor's name such as apify/facebook-ads-scraper")
+    return value.replace("~", "/")
+
+
 def _check_windows(value: dict[str, float]) -> dict[str, float]:
     for key in value:
         if key not in DATASETS:
@@ -126,6 +134,8 @@ AdAccount = Annotated[
     str, BeforeValidator(_normalise_ad_account), AfterValidator(_check_ad_account)
 ]
 SecretRef = Annotated[str, AfterValidator(_check_secret_ref)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Subreddit = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,32}$")]
 Hours = Annotated[float, Field(gt=0, le=24 * 366, allow_inf_nan=False)]
 RuntimeMinutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
 
@@ -155,10 +165,109 @@ class MetaSource(StrictModel):
     graph_url: Annotated[str, AfterValidator(_check_graph_url)] | None = None
 
 
+class ApifyActor(StrictModel):
+    """An actor on Apify that gathers data for the brand: the user's own choice, and bill.
+
+    `actor` is its name, `user/actor`; `input` is added to what we ask of it, and wins.
+    """
+
+    actor: Annotated[str, AfterValidator(_check_actor)]
+    token: SecretRef
+    input: dict[str, Any] = {}
+
+
+class LibrarySource(StrictModel):
+    """Whose ads to gather: by the advertisers' pages or by words, in these countries.
+
+    From Meta's Ad Library, with `token` or else the brand's own Meta token; or, when there is an
+    `actor`, from it.
+    """
+
+    page_ids: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,32}$")], ...] = ()
+    search_terms: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    countries: Annotated[tuple[Country, ...], Field(min_length=1)] = ("US",)
+    token: SecretRef | None = None
+    actor: ApifyActor | None = None
+    max_ads: Annotated[int, Field(ge=1, le=10_000)] = 500
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if not self.page_ids and not self.search_terms:
+            raise _refuse("given page_ids, search_terms or both")
+        return self
+
+
+class TemplatesSource(LibrarySource):
+    """Where ad templates come from, and which of them are approved without a person.
+
+    Scores are 0-100: from `approve_from` on a template is approved, below `reject_below` rejected,
+    between them a person decides. Any of `policy_words` keeps it from being approved by itself.
+    """
+
+    approve_from: Annotated[float, Field(ge=0, le=100)] = 70
+    reject_below: Annotated[float, Field(ge=0, le=100)] = 30
+    policy_words: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    max_drafts: Annotated[int, Field(ge=1, le=200)] = 12
+
+    @model_validator(mode="after")
+    def _leaves_no_overlap(self) -> Self:
+        if self.reject_below > self.approve_from:
+            raise _refuse("given a reject_below that is not above approve_from")
+        return self
+
+
+class RedditSource(StrictModel):
+    """An approved Reddit app, and where to look for which words.
+
+    With `username` and `password` it signs in as that account (a script app), else as the app.
+    """
+
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    client_secret: SecretRef
+    username: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+    password: SecretRef | None = None
+    subreddits: Annotated[tuple[Subreddit, ...], Field(min_length=1)]
+    search_terms: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)
+    ]
+    keep_days: Annotated[int, Field(ge=1, le=3660)] = 365
+
+
+class AmazonSource(StrictModel):
+    """The products whose reviews an actor gathers."""
+
+    asins: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")], ...], Field(min_length=1)
+    ]
+    country: Country = "US"
+    actor: ApifyActor
+    max_reviews: Annotated[int, Field(ge=1, le=10_000)] = 500
+
+
+class LanguageModelSource(StrictModel):
+    """A language model that classifies ads in place of the rules, as far as its money reaches.
+
+    `model` is `provider:name`, such as `openai:gpt-5-mini`; `base_url` an OpenAI-compatible server.
+    `daily_usd` is the most that a day (in UTC) may cost, by the two prices per million tokens.
+    """
+
+    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*:[^\s]+$")]
+    api_key: SecretRef | None = None
+    base_url: Annotated[str, AfterValidator(_check_graph_url)] | None = None
+    daily_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    input_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    output_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Sources(StrictModel):
     """The outside systems that a brand has configured."""
 
     meta: MetaSource | None = None
+    templates: TemplatesSource | None = None
+    competitors: LibrarySource | None = None
+    reddit: RedditSource | None = None
+    amazon: AmazonSource | None = None
+    language_model: LanguageModelSource | None = None
 
     @property
     def configured(self) -> frozenset[str]:
@@ -244,10 +353,28 @@ _MODELS: dict[tuple[int | str, ...], type[BaseModel]] = {
     (): Brand,
     ("sources",): Sources,
     ("sources", "meta"): MetaSource,
+    ("sources", "templates"): TemplatesSource,
+    ("sources", "templates", "actor"): ApifyActor,
+    ("sources", "competitors"): LibrarySource,
+    ("sources", "competitors", "actor"): ApifyActor,
+    ("sources", "reddit"): RedditSource,
+    ("sources", "amazon"): AmazonSource,
+    ("sources", "amazon", "actor"): ApifyActor,
+    ("sources", "language_model"): LanguageModelSource,
 }
 
 # Where somebody may have written the secret itself instead of its place.
-_HIDDEN = {"sources", "meta", "token", "app_secret"}
+_HIDDEN = {
+    *Source,
+    "language_model",
+    "sources",
+    "token",
+    "app_secret",
+    "client_secret",
+    "password",
+    "api_key",
+    "input",
+}
 
 
 def _explain(problem: ErrorDetails) -> str:

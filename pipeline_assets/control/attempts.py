@@ -90,3 +90,27 @@ def read_attempts(
         query = query.where(sa.tuple_(*order) < before)
     with engine.connect() as connection:
         return [Attempt(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+
+def recent_record_counts(
+    engine: sa.Engine, brand_id: str, dataset: str, *, limit: int
+) -> list[int]:
+    """How many rows the last successes of a brand's dataset stored, chosen windows apart.
+
+    The newest first, at most `limit`.
+    """
+    columns = dataset_attempts.c
+    query = (
+        sa.select(columns.records)
+        .where(
+            columns.brand_id == brand_id,
+            columns.dataset == dataset,
+            columns.outcome == "succeeded",
+            columns.records.is_not(None),
+            columns.window_since.is_(None),
+        )
+        .order_by(columns.began_at.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query).scalars())

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline_assets.schemas import SCHEMAS, ColumnType, TableSchema
+from pipeline_assets.schemas import TABLES, ColumnType, TableSchema
 from pipeline_assets.storage.column_types import ExactDecimal, Timestamp
 
 METADATA = MetaData(
@@ -71,10 +71,8 @@ def _dataset_table(schema: TableSchema) -> Table:
     return table
 
 
-DATASET_TABLES: dict[str, Table] = {
-    name: _dataset_table(schema) for name, schema in SCHEMAS.items()
-}
-"""The table of every dataset that is built, by dataset key."""
+DATASET_TABLES: dict[str, Table] = {name: _dataset_table(schema) for name, schema in TABLES.items()}
+"""Every table of dataset rows, by its schema's name."""
 
 organizations = Table(
     "organizations",
@@ -390,4 +388,42 @@ window_writes = Table(
     Column("brand_id", Text, primary_key=True),
     Column("dataset", Text, primary_key=True),
     Column("windows", _json(), nullable=False),
+)
+
+# What a person decided of an item of a dataset (a template, a draft). A sync writes the dataset
+# anew, and applies it again.
+item_decisions = Table(
+    "item_decisions",
+    METADATA,
+    Column("brand_id", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", Timestamp, nullable=False),
+)
+
+# Where a fetch that outlives its attempt stands: the actor's run that is paid for, a listing's end.
+fetch_positions = Table(
+    "fetch_positions",
+    METADATA,
+    Column("brand_id", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("position", _json(), nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+# What calls of a language model cost, by day in UTC: the cap is asked before each call.
+model_spend = Table(
+    "model_spend",
+    METADATA,
+    Column("brand_id", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", ExactDecimal, nullable=False),
 )

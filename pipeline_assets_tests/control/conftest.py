@@ -77,7 +77,8 @@ def run(
 
     def run_job(*, brand: str = "acme", **computes: Compute) -> dg.ExecuteInProcessResult:
         assets: list[Any] = [
-            dataset_asset(keys[name], check="fine")(compute) for name, compute in computes.items()
+            dataset_asset(keys[name], checks=("fine",))(compute)
+            for name, compute in computes.items()
         ]
         definitions = dg.Definitions(
             assets=assets,

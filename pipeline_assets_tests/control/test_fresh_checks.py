@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
+from pipeline_assets.assets.attempt import ROW_COUNT_CHECK, Attempt, Check, Outcome, dataset_asset
 from pipeline_assets.assets.checks import build_fresh_checks
 from pipeline_assets.automation.jobs import build_jobs
 from pipeline_assets.automation.sensors import report_freshness
@@ -16,6 +16,7 @@ from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS
 from pipeline_assets.control.dagster_log import Failure, RunState
 from pipeline_assets.control.fresh_checks import FreshCheck, check_freshness, report_changes
 from pipeline_assets.control.projector import project
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.definitions import defs
 from pipeline_assets.freshness import FRESH_CHECK
 from pipeline_assets.resources.installation import Installation
@@ -229,14 +230,14 @@ def test_every_dataset_has_the_check_for_each_brand_and_no_job_of_ours_executes_
 
 
 def _store_one(attempt: Attempt) -> Outcome:
-    return Outcome(records=1, distinct_ads=1, check=Check(True, "Fine."))
+    return Outcome(records=1, distinct_ads=1, checks={"fine": Check(True, "Fine.")})
 
 
 @pytest.fixture
 def definitions(loop: Any, database_url: str) -> dg.Definitions:
     """All datasets with little to do, with our real jobs and checks."""
     return dg.Definitions(
-        assets=[dataset_asset(key, check="fine")(_store_one) for key in SCHEMAS],
+        assets=[dataset_asset(key, checks=("fine",))(_store_one) for key in SCHEMAS],
         asset_checks=build_fresh_checks(),
         jobs=build_jobs(),
         resources={"installation": Installation(Settings(database_url=database_url))},
@@ -253,11 +254,15 @@ def test_a_sync_neither_executes_nor_plans_the_check(
     if chosen:  # as the daemon makes of the sensor's run request
         job = job.get_subset(
             asset_selection={dg.AssetKey(key) for key in chosen},
-            asset_check_selection={dg.AssetCheckKey(dg.AssetKey(key), "fine") for key in chosen},
+            asset_check_selection={
+                dg.AssetCheckKey(dg.AssetKey(key), name)
+                for key in chosen
+                for name in ("fine", ROW_COUNT_CHECK)
+            },
         )
     run = job.execute_in_process(instance=instance, partition_key="acme")
     evaluated = [each.check_name for each in run.get_asset_check_evaluations()]
-    assert evaluated == ["fine"] * len(chosen or SCHEMAS)
+    assert evaluated == ["fine", ROW_COUNT_CHECK] * len(chosen or JOBS["meta_sync"].datasets)
     assert results(instance, "acme") == []
 
 

@@ -32,7 +32,9 @@ from pipeline_assets.storage.tables import (
 Run = Callable[..., dg.ExecuteInProcessResult]
 Row = dict[str, Any]
 
-GOOD = Outcome(records=12, distinct_ads=3, check=Check(is_passed=True, description="fine"))
+GOOD = Outcome(
+    records=12, distinct_ads=3, checks={"fine": Check(is_passed=True, description="fine")}
+)
 
 
 def succeed(attempt: Attempt) -> Outcome:
@@ -145,7 +147,7 @@ def test_an_incomplete_dataset_is_no_success_but_what_follows_it_runs(
         return Outcome(
             records=5,
             distinct_ads=5,
-            check=Check(is_passed=True, description="fine"),
+            checks={"fine": Check(is_passed=True, description="fine")},
             incomplete=AccessError("act_2 is forbidden.", advice="Ask its owner."),
         )
 
@@ -158,7 +160,7 @@ def test_an_incomplete_dataset_is_no_success_but_what_follows_it_runs(
     assert status["advice"] == "Ask its owner."
     assert status_of(engine, "ad_thumbnails")["last_attempt_outcome"] == "succeeded"
     checks = [e.asset_check_evaluation_data for e in _check_events(result)]
-    by_asset = {check.asset_key.to_user_string(): check for check in checks}
+    by_asset = {c.asset_key.to_user_string(): c for c in checks if c.check_name == "fine"}
     assert not by_asset["meta_ad_creatives"].passed
     assert by_asset["meta_ad_creatives"].description == "act_2 is forbidden."
     assert by_asset["ad_thumbnails"].passed

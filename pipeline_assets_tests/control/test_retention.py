@@ -58,7 +58,9 @@ def instance(database_url: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def succeed(attempt: Attempt) -> Outcome:
     """Stores nothing, tells of 12 rows."""
-    return Outcome(records=12, distinct_ads=3, check=Check(is_passed=True, description="fine"))
+    return Outcome(
+        records=12, distinct_ads=3, checks={"fine": Check(is_passed=True, description="fine")}
+    )
 
 
 def fail(attempt: Attempt) -> Outcome:

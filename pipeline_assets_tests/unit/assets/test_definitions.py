@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.assets import ad_analysis, meta_ads
+from pipeline_assets.assets.attempt import ROW_COUNT_CHECK
 from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.definitions import defs
@@ -93,20 +94,24 @@ def test_an_assets_description_is_its_docstring_and_names_its_readers(
 
 
 @pytest.mark.parametrize("key", BUILT)
-def test_an_asset_has_one_check_whose_result_is_kept_for_each_brand(key: str) -> None:
-    (check,) = checks_of(key)
-    assert check.partitions_def == dg.DynamicPartitionsDefinition(name=BRAND_PARTITIONS)
-    assert not check.blocking
-    assert "Check: " in (check.description or "")
+def test_an_assets_checks_have_results_for_each_brand_and_say_what_they_check(key: str) -> None:
+    *own, row_count = checks_of(key)
+    assert own
+    assert row_count.name == ROW_COUNT_CHECK
+    for check in (*own, row_count):
+        assert check.partitions_def == dg.DynamicPartitionsDefinition(name=BRAND_PARTITIONS)
+        assert not check.blocking
+    assert all("Check: " in (check.description or "") for check in own)
 
 
 def test_the_checks_are_named_by_what_holds_when_they_pass() -> None:
-    assert {key: checks_of(key)[0].name for key in BUILT} == {
-        "meta_ads_performance": "spend_matches_account_total",
-        "meta_ad_creatives": "ads_have_readable_creatives",
-        "ad_thumbnails": "thumbnails_are_in_the_store",
-        "ad_assets": "media_are_in_the_store",
-        "ad_classifications": "most_hooks_are_recognised",
+    names = {key: [check.name for check in checks_of(key)][:-1] for key in BUILT}
+    assert {key: names[key] for key in JOBS["meta_sync"].datasets} == {
+        "meta_ads_performance": ["spend_matches_account_total"],
+        "meta_ad_creatives": ["ads_have_readable_creatives"],
+        "ad_thumbnails": ["media_are_in_the_store"],
+        "ad_assets": ["media_are_in_the_store"],
+        "ad_classifications": ["most_hooks_are_recognised"],
     }
 
 

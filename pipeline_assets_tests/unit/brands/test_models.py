@@ -124,7 +124,10 @@ def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str)
         ),
         (
             {"sources": {"mata": {}}},
-            "Brand acme: sources.mata is not known; known are meta.",
+            (
+                "Brand acme: sources.mata is not known; known are meta, templates, competitors, "
+                "reddit, amazon, language_model."
+            ),
         ),
         (
             {"sources": {"meta": {"token": "env:X"}}},

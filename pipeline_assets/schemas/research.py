@@ -1,0 +1,168 @@
+"""What is read from outside the ad account: shop pages, other advertisers, Reddit, reviews."""
+
+from pipeline_assets.schemas.columns import (
+    BRAND,
+    FETCHED,
+    ITEM_ERROR,
+    TableSchema,
+    count,
+    day,
+    flag,
+    instant,
+    integer,
+    money,
+    number,
+    structure,
+    text,
+)
+
+LANDING_PAGES = TableSchema(
+    name="landing_pages",
+    key=("brand_id", "url"),
+    columns=(
+        BRAND,
+        text("url", "Destination without tracking parameters and macros", nullable=False),
+        text("host", "Host of `url`", nullable=False),
+        count("ad_count", "Active ads that lead here"),
+        text(
+            "state",
+            "ok, blocked (403 or a challenge), needs_js (too little text without a browser), "
+            "disallowed (robots.txt), refused (a private address), not_found, not_html, failed",
+            nullable=False,
+        ),
+        integer("status_code", "HTTP status of the last answer"),
+        text("final_url", "Where redirects led"),
+        integer("redirect_count", "Redirects on the way"),
+        text("canonical_url", "What the page calls its own address"),
+        text("language", "BCP 47 code that the page declares, or the one detected"),
+        text("title", "The page's title"),
+        text("h1", "Its first main heading"),
+        text("hero_text", "The first words a visitor reads"),
+        text("description", "Its meta description"),
+        money("price", "The first product's price, in `currency`"),
+        text("currency", "ISO 4217 code"),
+        text("discount", "The discount as the page words it"),
+        text("cta", "Words of the main button"),
+        structure("product_names", "Products that the page names, list of text"),
+        text("image_url", "Its preview picture (og:image)"),
+        text("main_text", "Main text, at most 20,000 characters"),
+        integer("word_count", "Words of the main text"),
+        text("content_hash", "sha256 of what a visitor reads; empty when nothing was read"),
+        structure(
+            "versions",
+            "Contents seen, newest first: list of {content_hash, seen_at, title, price, currency}",
+            nullable=False,
+        ),
+        instant("first_seen_at", "When an ad first led here", nullable=False),
+        instant("changed_at", "When the content last changed"),
+        instant("read_at", "When the content was last read"),
+        number("seconds", "How long the fetch took"),
+        ITEM_ERROR,
+        FETCHED,
+    ),
+)
+
+
+def _library_ads(name: str, of_whom: str) -> TableSchema:
+    """Ads of others, from the Ad Library or an actor: two datasets with the same columns."""
+    return TableSchema(
+        name=name,
+        key=("brand_id", "library_ad_id"),
+        columns=(
+            BRAND,
+            text("library_ad_id", f"Ad Library id of the {of_whom}", nullable=False),
+            text("source", "ad_library, or the Apify actor's name", nullable=False),
+            text("matched_by", "The search or page that found it", nullable=False),
+            text("page_id", "Facebook page of the advertiser"),
+            text("page_name", "Name of that page"),
+            text("title", "Headline, the first where there are many"),
+            text("body", "Primary text, the first where there are many"),
+            structure("titles", "All headlines, list of text", nullable=False),
+            structure("bodies", "All primary texts, list of text", nullable=False),
+            text("description", "Link description"),
+            text("display_domain", "Domain that the ad shows"),
+            text("landing_url", "Where a click leads; the Ad Library does not tell"),
+            text("cta", "Words or type of the button; the Ad Library does not tell"),
+            structure("image_urls", "Addresses of its pictures, list of text", nullable=False),
+            structure("video_urls", "Addresses of its videos, list of text", nullable=False),
+            text("preview_sha256", "Its first picture in the media store"),
+            day("started_on", "First day of delivery"),
+            day("stopped_on", "Last day of delivery; empty while it runs"),
+            flag("is_active", "It was running when last seen"),
+            integer("days_running", "Days of delivery up to `last_seen_at`"),
+            structure("platforms", "facebook, instagram, …, list of text", nullable=False),
+            structure("languages", "Languages, list of text", nullable=False),
+            integer("eu_reach", "Accounts reached in the EU, where the library tells"),
+            text("content_hash", "sha256 of texts and pictures: equal for copies", nullable=False),
+            text("duplicate_of", "Id of the oldest ad with the same content; empty for it"),
+            text("library_url", "The ad's page in the Ad Library, without a token"),
+            structure("raw", "As sent, without addresses that carry a token", nullable=False),
+            instant("first_seen_at", "When it was first found", nullable=False),
+            instant("last_seen_at", "When it was last found", nullable=False),
+            ITEM_ERROR,
+            FETCHED,
+        ),
+    )
+
+
+TEMPLATES_SCRAPED = _library_ads("templates_scraped", "ad that may serve as a template")
+COMPETITOR_ADS = _library_ads("competitor_ads", "competitor's ad")
+
+REDDIT_POSTS = TableSchema(
+    name="reddit_posts",
+    key=("brand_id", "post_id"),
+    columns=(
+        BRAND,
+        text("post_id", "Reddit's full name of the post, t3_…", nullable=False),
+        text("subreddit", "Where it was posted, without r/", nullable=False),
+        structure("matched_terms", "Searches that found it, list of text", nullable=False),
+        text("title", "Its title", nullable=False),
+        text("body", "Its own text; empty for links"),
+        text("permalink", "Its page on Reddit", nullable=False),
+        text("link_url", "What a link post leads to"),
+        text("flair", "Its flair"),
+        count("score", "Votes up less votes down, when fetched"),
+        count("comment_count", "Comments, when fetched"),
+        number("upvote_ratio", "Votes up / all votes"),
+        flag("is_nsfw", "Marked as for adults"),
+        instant("posted_at", "When it was posted", nullable=False),
+        structure(
+            "phrases",
+            "What people say: list of {kind: pain | desire | objection | praise | question, text}",
+            nullable=False,
+        ),
+        instant("first_seen_at", "When it was first found", nullable=False),
+        ITEM_ERROR,
+        FETCHED,
+    ),
+)
+
+AMAZON_REVIEWS = TableSchema(
+    name="amazon_reviews",
+    key=("brand_id", "asin", "review_id"),
+    scope=("asin",),
+    columns=(
+        BRAND,
+        text("asin", "Amazon's product number", nullable=False),
+        text("review_id", "Amazon's id of the review", nullable=False),
+        text("product_title", "The product's name"),
+        count("rating", "Stars, 1 to 5"),
+        text("title", "Headline of the review"),
+        text("body", "Its text"),
+        day("reviewed_on", "Day of the review"),
+        text("country", "Marketplace country, ISO 3166 code"),
+        text("language", "Language of the text, where it is known"),
+        text("variant", "Size, colour and the like"),
+        flag("is_verified", "Amazon says that its writer bought it there"),
+        count("helpful_votes", "People who found it helpful"),
+        structure(
+            "phrases",
+            "What people say: list of {kind: pain | desire | objection | praise | question, text}",
+            nullable=False,
+        ),
+        structure("raw", "The actor's row as sent", nullable=False),
+        instant("first_seen_at", "When it was first found", nullable=False),
+        ITEM_ERROR,
+        FETCHED,
+    ),
+)
