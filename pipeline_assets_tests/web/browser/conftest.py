@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 class Visitor:
     """A browser window of somebody who is signed in; notes what the console complains of."""
 
-    def __init__(self, site: "Site", context: BrowserContext, role: Role) -> None:
+    def __init__(
+        self, site: "Site", context: BrowserContext, role: Role, organization: str = "north"
+    ) -> None:
         self.site = site
-        session = site.person(role)
+        session = site.person(role, organization)
         cookie = session.cookies[SESSION_COOKIE]
         context.add_cookies([{"name": SESSION_COOKIE, "value": cookie, "url": site.url}])
         self.page = context.new_page()
@@ -66,5 +68,13 @@ def operator(sqlite_site: "Site", window: BrowserContext) -> Iterator[Visitor]:
 @pytest.fixture
 def admin(sqlite_site: "Site", window: BrowserContext) -> Iterator[Visitor]:
     visitor = Visitor(sqlite_site, window, Role.ADMIN)
+    yield visitor
+    assert visitor.complaints == []
+
+
+@pytest.fixture
+def mighty(sqlite_site: "Site", window: BrowserContext) -> Iterator[Visitor]:
+    """An admin of the whole installation, who sees every page."""
+    visitor = Visitor(sqlite_site, window, Role.ADMIN, "*")
     yield visitor
     assert visitor.complaints == []
