@@ -66,13 +66,16 @@ class Job:
     """A set of datasets refreshed together; a Dagster job of the same name.
 
     `max_runtime` is its stuck threshold: a run older than that is ended. `across_brands` jobs do
-    all brands of an organization in one run.
+    all brands of an organization in one run. `suggested_cadence` is the preset that a new brand
+    starts with (None: another job does the same); between two ticks nothing gets old enough to
+    warn.
     """
 
     name: str
     title: str
     datasets: tuple[str, ...]
     max_runtime: timedelta
+    suggested_cadence: str | None = None
     across_brands: bool = False
 
 
@@ -230,6 +233,7 @@ _JOBS = (
             "ad_classifications",
         ),
         max_runtime=_hours(2),  # a first sync of a big account downloads all of its media
+        suggested_cadence="every_6_hours",
     ),
     Job(
         name="asset_download",
@@ -248,30 +252,35 @@ _JOBS = (
         title="Read landing pages",
         datasets=("landing_pages",),
         max_runtime=_hours(2),  # one page at a time per shop, by courtesy
+        suggested_cadence="twice_weekly",
     ),
     Job(
         name="congruence_reanalysis",
         title="Judge congruence",
         datasets=("congruence_analysis",),
         max_runtime=_hours(1),
+        suggested_cadence="daily",
     ),
     Job(
         name="scorecard",
         title="Score creatives",
         datasets=("scorecard",),
         max_runtime=timedelta(minutes=30),
+        suggested_cadence="daily",
     ),
     Job(
         name="template_scrape",
         title="Gather templates",
         datasets=("templates_scraped",),
         max_runtime=_hours(1),
+        suggested_cadence="twice_weekly",
     ),
     Job(
         name="template_approval",
         title="Queue templates for approval",
         datasets=("template_approvals",),
         max_runtime=timedelta(minutes=30),
+        suggested_cadence="every_6_hours",
         across_brands=True,
     ),
     Job(
@@ -279,24 +288,28 @@ _JOBS = (
         title="Draft ads",
         datasets=("ad_creations",),
         max_runtime=timedelta(minutes=30),
+        suggested_cadence="weekly",
     ),
     Job(
         name="competitor_scrape",
         title="Gather competitor ads",
         datasets=("competitor_ads",),
         max_runtime=_hours(1),
+        suggested_cadence="twice_weekly",
     ),
     Job(
         name="reddit_research",
         title="Gather Reddit posts",
         datasets=("reddit_posts",),
         max_runtime=_hours(1),
+        suggested_cadence="every_6_hours",
     ),
     Job(
         name="amazon_review_scrape",
         title="Gather Amazon reviews",
         datasets=("amazon_reviews",),
         max_runtime=_hours(1),
+        suggested_cadence="twice_weekly",
     ),
 )
 

@@ -11,8 +11,17 @@ from pipeline_assets.cli.installation import actor, open_dagster, open_installat
 from pipeline_assets.cli.instants import parse_instant
 from pipeline_assets.cli.output import json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
+from pipeline_assets.control.cadence_suggestions import set_suggested_cadences
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.resources.installation import Installation
+
+_cadences_option = click.option(
+    "--cadences/--no-cadences",
+    "has_cadences",
+    default=True,
+    show_default=True,
+    help="Set the usual cadences for a new brand; `cadences list` shows them.",
+)
 
 
 @click.group()
@@ -38,6 +47,7 @@ def brands() -> None:
     metavar="JOB=MINUTES",
     help="How long a run of the job may take.",
 )
+@_cadences_option
 @json_option
 def add(
     *,
@@ -45,10 +55,11 @@ def add(
     name: str | None,
     windows: tuple[str, ...],
     max_runtimes: tuple[str, ...],
+    has_cadences: bool,
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Add a brand.
+    """Add a brand, with the usual cadences of the jobs that its sources allow.
 
     \b
     pipeline-assets brands add acme --name Acme --timezone Europe/Paris \\
@@ -70,6 +81,8 @@ def add(
     )
     installation = open_installation()
     registry.add_brand(installation.engine, brand, actor=actor(), now=utcnow())
+    if has_cadences:
+        set_suggested_cadences(installation.engine, [brand], actor=actor(), now=utcnow())
     _tell_dagster(installation)
     _print_brand(registry.get_brand(installation.engine, brand.id), as_json=as_json)
 
@@ -132,9 +145,12 @@ def resume(*, brand_id: str, as_json: bool) -> None:
 
 @brands.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@_cadences_option
 @json_option
-def apply(*, file: Path, as_json: bool) -> None:
+def apply(*, file: Path, has_cadences: bool, as_json: bool) -> None:
     """Add and change brands as a YAML file says: all of them, or none when one is wrong.
+
+    New brands get the usual cadences of the jobs that their sources allow.
 
     \b
     brands:
@@ -147,9 +163,11 @@ def apply(*, file: Path, as_json: bool) -> None:
         max_runtime_minutes: {meta_sync: 90}
     """
     installation = open_installation()
-    applied = registry.apply_brands(
-        installation.engine, registry.load_brands_file(file), actor=actor(), now=utcnow()
-    )
+    wanted = registry.load_brands_file(file)
+    applied = registry.apply_brands(installation.engine, wanted, actor=actor(), now=utcnow())
+    if has_cadences:
+        added = [brand for brand in wanted if brand.id in applied.added]
+        set_suggested_cadences(installation.engine, added, actor=actor(), now=utcnow())
     _tell_dagster(installation)
     if as_json:
         print_json(applied)

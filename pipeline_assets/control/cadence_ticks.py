@@ -39,6 +39,8 @@ class Preset(StrEnum):
     EVERY_6_HOURS = "every_6_hours"
     DAILY = "daily"
     """In the early morning: people find today's data when they come."""
+    TWICE_WEEKLY = "twice_weekly"
+    """Early on Monday and Thursday."""
     WEEKLY = "weekly"
     """Early on Monday."""
 
@@ -48,6 +50,7 @@ _PRESET_CRONS = {
     # None between midnight and 4, when clocks change.
     Preset.EVERY_6_HOURS: "{minute} 5,11,17,23 * * *",
     Preset.DAILY: "{minute} 5 * * *",
+    Preset.TWICE_WEEKLY: "{minute} 5 * * 1,4",
     Preset.WEEKLY: "{minute} 5 * * 1",
 }
 

@@ -44,8 +44,14 @@ def test_an_admin_of_every_organization_adds_a_brand(site: "Site") -> None:
     assert answer.status_code == 201
     assert admin.get(answer.headers["Location"]).json() == answer.json()
     assert answer.json()["timezone"] == "Europe/Berlin"
-    entry = read_audit(site.engine, target="initech", limit=1)[0]
-    assert (entry.action, entry.actor) == ("brand.add", "token:admin-*")
+    cadence, added = read_audit(site.engine, target="initech", limit=9)
+    assert (added.action, added.actor) == ("brand.add", "token:admin-*")
+    assert (cadence.action, cadence.target) == ("cadence.set", "initech:meta_sync")
+    bare = specification() | {"id": "umbrella"}
+    assert admin.post("/api/v1/brands", params={"cadences": "false"}, json=bare).status_code == 201
+    assert [each.action for each in read_audit(site.engine, target="umbrella", limit=9)] == [
+        "brand.add"
+    ]
     again = admin.post("/api/v1/brands", json=specification())
     assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field
 
 from pipeline_assets.brands.models import Brand, Sources
@@ -16,6 +16,7 @@ from pipeline_assets.brands.registry import (
     pause_brand,
     resume_brand,
 )
+from pipeline_assets.control.cadence_suggestions import set_suggested_cadences
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.web.api.shapes import (
     CONFLICT,
@@ -131,9 +132,13 @@ def list_my_brands(
 
 @router.post("/brands", response_model=BrandView, status_code=201, responses=CONFLICT)
 def create_brand(
-    principal: Admin, web: Web, specification: Specification, response: Response
+    principal: Admin,
+    web: Web,
+    specification: Specification,
+    response: Response,
+    cadences: Annotated[bool, Query(description="Set the usual cadences too")] = True,
 ) -> BrandView:
-    """Add a brand.
+    """Add a brand, with the usual cadences of the jobs that its sources allow.
 
     It takes an admin of every organization: a brand names secrets of the installation and where
     they are sent.
@@ -142,6 +147,8 @@ def create_brand(
     if any(each.id == specification.id for each in list_brands(web.engine)):
         raise Problem(409, f"There is a brand {specification.id} already.")
     add_brand(web.engine, specification, actor=principal.actor, now=web.now())
+    if cadences:
+        set_suggested_cadences(web.engine, [specification], actor=principal.actor, now=web.now())
     response.headers["Location"] = f"/api/v1/brands/{specification.id}"
     return BrandView.of(get_brand(web.engine, specification.id), principal, web.now())
 

@@ -76,7 +76,7 @@ class CadenceSetting(Asked):
     """A cadence as one sets it."""
 
     cadence: Annotated[str, Field(max_length=100, examples=["daily", "30 6 * * mon-fri"])]
-    """`hourly`, `every_6_hours`, `daily`, `weekly`, or five cron fields."""
+    """`hourly`, `every_6_hours`, `daily`, `twice_weekly`, `weekly`, or five cron fields."""
     timezone: Annotated[str, Field(max_length=100, examples=["Europe/Berlin"])] | None = None
     """The brand's own when left out."""
 

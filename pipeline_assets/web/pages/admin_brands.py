@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from pipeline_assets.brands.models import Brand, parse_brand
 from pipeline_assets.brands.registry import add_brand, apply_brands, list_brands
+from pipeline_assets.control.cadence_suggestions import set_suggested_cadences
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.roles import Role
 from pipeline_assets.web.context import Web
@@ -139,7 +140,9 @@ def new_brand(
     """Add a brand."""
     brand = form.brand(form.id.strip(), form.organization_id)
     add_brand(web.engine, brand, actor=principal.actor, now=web.now())
-    return told(request, f"{brand.id} is added; Dagster knows it within half a minute.")
+    found = set_suggested_cadences(web.engine, [brand], actor=principal.actor, now=web.now())
+    synced = f"{len(found)} cadences are set, see Schedules" if found else "no cadence is set"
+    return told(request, f"{brand.id} is added, {synced}; Dagster knows it within half a minute.")
 
 
 def _administered_brand(brand: str, principal: AdminOfSome, web: Web) -> Brand:

@@ -14,7 +14,7 @@ ME = f"cli:{getpass.getuser()}"
 def test_every_changing_command_leaves_an_entry_with_its_actor(cli: CommandLine) -> None:
     assert cli.done("audit").out == "Nothing has been changed yet.\n"
     assert cli.done("audit", "--json").json == []
-    add = ("brands", "add", "acme", "--timezone", "UTC", "--ad-account", "1")
+    add = ("brands", "add", "acme", "--timezone", "UTC", "--no-cadences", "--ad-account", "1")
     cli.done("organizations", "add", "north", "--name", "North")
     cli.done(*add, "--token", "env:NOT_SET_ANYWHERE")
     cli.done("brands", "pause", "acme", "--reason", "Contract ended.")

@@ -14,6 +14,9 @@ BRAND_COLUMNS = {
     *("id", "organization_id", "name", "timezone", "currency", "sources", "windows"),
     *("max_runtime_minutes", "paused_at", "paused_reason", "paused_until", "ad_accounts"),
 }
+NO_SOURCES = dict.fromkeys(
+    ("meta", "templates", "competitors", "reddit", "amazon", "language_model")
+)
 ACME = ("brands", "add", "acme", "--timezone", "Europe/Paris")
 FULL = (
     *(*ACME, "--name", "Acme [Shoes]", "--currency", "EUR", "--ad-account", "act_1"),
@@ -49,7 +52,8 @@ def test_an_added_brand_is_printed_stored_and_known_to_dagster_at_once(
         "name": "Acme [Shoes]",
         "timezone": "Europe/Paris",
         "currency": "EUR",
-        "sources": {
+        "sources": NO_SOURCES
+        | {
             "meta": {
                 "ad_accounts": ["act_1", "act_2"],
                 "token": "env:META_TOKEN_ACME",
@@ -87,7 +91,7 @@ def test_people_see_every_field_as_it_is(cli: CommandLine) -> None:
 def test_a_brand_needs_no_more_than_a_time_zone(cli: CommandLine) -> None:
     brand = cli.done(*ACME, "--json").json
     assert brand.keys() == BRAND_COLUMNS
-    assert (brand["name"], brand["sources"], brand["ad_accounts"]) == ("acme", {"meta": None}, [])
+    assert (brand["name"], brand["sources"], brand["ad_accounts"]) == ("acme", NO_SOURCES, [])
 
 
 def test_the_list_keeps_each_brand_on_one_line_for_other_programs(cli: CommandLine) -> None:
@@ -217,3 +221,19 @@ def test_when_dagsters_storage_is_broken_the_brand_is_stored_and_a_note_says_so(
     index.unlink()
     cli.done("setup")
     assert cli.partitions() == {"acme"}
+
+
+def test_a_new_brand_has_the_usual_cadences_unless_one_says_otherwise(cli: CommandLine) -> None:
+    source = ("--ad-account", "act_1", "--token", "env:X")
+    cli.done(*ACME, *source)
+    cli.done("brands", "add", "plain", "--timezone", "UTC", *source, "--no-cadences")
+    (cli.folder / "brands.yaml").write_text(
+        "brands: [{id: globex, name: Globex, timezone: UTC, "
+        'sources: {meta: {ad_accounts: [act_2], token: "env:X"}}}]'
+    )
+    cli.done("brands", "apply", "brands.yaml")
+    found = cli.done("cadences", "list", "--json").json
+    assert {("acme", "meta_sync", "every_6_hours"), ("globex", "meta_sync", "every_6_hours")} <= {
+        (each["brand_id"], each["job"], each["preset"]) for each in found
+    }
+    assert "plain" not in {each["brand_id"] for each in found}

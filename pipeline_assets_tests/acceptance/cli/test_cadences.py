@@ -23,7 +23,7 @@ PARIS = ZoneInfo("Europe/Paris")
 
 def add_brand(cli: CommandLine, brand_id: str, timezone: str = "Europe/Paris") -> None:
     source = ("--ad-account", "act_1", "--token", "env:NOT_SET_ANYWHERE")
-    cli.done("brands", "add", brand_id, "--timezone", timezone, *source)
+    cli.done("brands", "add", brand_id, "--timezone", timezone, "--no-cadences", *source)
 
 
 def instant(text: str) -> datetime:

@@ -48,7 +48,18 @@ def test_an_error_is_on_standard_error(cli: CommandLine) -> None:
 
 
 def test_a_terminal_without_the_marks_gets_question_marks(cli: CommandLine) -> None:
-    cli.done("brands", "add", "acme", "--timezone", "UTC", "--ad-account", "1", "--token", "env:X")
+    cli.done(
+        "brands",
+        "add",
+        "acme",
+        "--timezone",
+        "UTC",
+        "--no-cadences",
+        "--ad-account",
+        "1",
+        "--token",
+        "env:X",
+    )
     cli.settings["PYTHONIOENCODING"] = "ascii"
     process = cli.start("status", **BOTH)
     out, err = process.communicate()

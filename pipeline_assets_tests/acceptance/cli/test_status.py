@@ -47,7 +47,7 @@ def simulator() -> Iterator[SimulatorServer]:
 
 def add_brands(cli: CommandLine, simulator: SimulatorServer) -> None:
     cli.settings |= {"PIPELINE_GRAPH_URL": simulator.url, "GOOD": GOOD, "EXPIRED": EXPIRED}
-    add = ("brands", "add", "--timezone", "UTC")
+    add = ("brands", "add", "--timezone", "UTC", "--no-cadences")
     cli.done(*add, "acme", "--ad-account", "act_11", "--token", "env:GOOD")
     cli.done(*add, "initech", "--ad-account", "act_11", "--token", "env:EXPIRED")
     cli.done(*add, "sourceless")
