@@ -9,10 +9,8 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from pipeline_assets.clock import timezone_names
 from pipeline_assets.datasets import DATASETS, JOBS, Dataset, Job, Source
 from pipeline_assets.errors import CredentialError, InvalidConfigError
 from pipeline_assets.redaction import redact, register_secret
@@ -51,14 +50,10 @@ def _check_slug(value: str) -> str:
     return value
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones())  # walks a folder tree: not for every brand
-
-
 def _check_timezone(value: str) -> str:
-    if value not in _timezones():
-        raise _refuse(f"an IANA time zone such as {_closest(value, _timezones(), 'Europe/Berlin')}")
+    if value not in timezone_names():
+        close = _closest(value, timezone_names(), "Europe/Berlin")
+        raise _refuse(f"an IANA time zone such as {close}")
     return value
 
 

@@ -42,7 +42,7 @@ from pipeline_assets.control.status import DatasetState, read_states
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import EVERY, Role
-from pipeline_assets.people.users import add_user, list_users, set_password
+from pipeline_assets.people.users import add_user, is_password, list_users, set_password
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
 from pipeline_assets.simulator.server import SimulatorServer
@@ -162,10 +162,12 @@ def _keep_syncing(installation: Installation) -> None:
 
 
 def _prepare_login(installation: Installation) -> str:
-    """See that the demo's own user can sign in; returns the password, made at the first start."""
+    """See that the demo's own user can sign in; returns the password, made at the first start.
+
+    One that somebody has changed is set anew: each demo shows the same.
+    """
     engine, file = installation.engine, _secrets_folder(installation) / "password"
-    is_new = not file.exists()
-    if is_new:
+    if not file.exists():
         _write_secret(file, secrets.token_urlsafe(12))
     password = file.read_text()
     user = next((each for each in list_users(engine) if each.email == EMAIL), None)
@@ -179,7 +181,7 @@ def _prepare_login(installation: Installation) -> str:
             actor=ACTOR,
             now=utcnow(),
         )
-    elif is_new:
+    elif not is_password(engine, user.id, password):
         set_password(engine, user.id, password, actor=ACTOR, now=utcnow())
     return password
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from pipeline_assets.clock import as_usable
 from pipeline_assets.errors import InvalidConfigError
 
 
@@ -12,8 +13,8 @@ def parse_instant(text: str) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(text)
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):  # the first hours of the year 1 are before any in UTC
+        return as_usable(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+    except ValueError:
         raise InvalidConfigError(
             f"{text!r} is not a time.", advice="Write it like 2026-01-31 or 2026-01-31T08:00."
         ) from None

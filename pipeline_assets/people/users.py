@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, delete, se
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.names import check_email, check_name, normalize_email
 from pipeline_assets.people.organizations import check_scopes, only_organization
-from pipeline_assets.people.passwords import hash_password
+from pipeline_assets.people.passwords import hash_password, verify_password
 from pipeline_assets.people.roles import EVERY, Role
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
@@ -96,6 +96,15 @@ def set_password(engine: Engine, user_id: str, password: str, *, actor: str, now
         _end_sessions(connection, user_id)
         _record(connection, "user.password", user, actor=actor, now=now)
         return user
+
+
+def is_password(engine: Engine, user_id: str, password: str) -> bool:
+    """Whether this is the person's password; it opens no session and counts as no try."""
+    with engine.connect() as connection:
+        stored = connection.execute(
+            select(users.c.password_hash).where(users.c.id == user_id)
+        ).scalar_one_or_none()
+    return verify_password(stored, password)
 
 
 def set_roles(

@@ -7,16 +7,17 @@ closed to us, whichever way it is used.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic, sleep
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pipeline_assets.errors import InvalidConfigError, PipelineError
+from pipeline_assets.errors import DatabaseUnavailableError, InvalidConfigError, PipelineError
 from pipeline_assets.redaction import register_secret
 from pipeline_assets.storage.column_types import decode_json, encode_json
 from pipeline_assets.storage.failures import translate_driver_error
@@ -55,6 +56,10 @@ def build_engine(url: str) -> Engine:
         },  # the driver gives instants in the session's zone
     )
     if is_sqlite:
+        file = _SqliteFile()
+        event.listen(engine, "do_connect", file.check_present)
+        event.listen(engine, "connect", file.note)
+        event.listen(engine, "checkout", file.check_same)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "handle_error", _translate_error)
@@ -102,6 +107,49 @@ def _parse_url(url: str) -> URL:
         f"{parsed.drivername} is not a database this can use.",
         advice="Use sqlite:////path/file.db, or postgresql://host/name with its user.",
     )
+
+
+class _SqliteFile:
+    """The database's file, which somebody may move away or replace while connections are open.
+
+    They would go on with the file they have: nothing written would ever be found again.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+
+    def check_present(self, *_: object) -> None:
+        """Refuse to make an empty file where a database was.
+
+        Raises: DatabaseUnavailableError.
+        """
+        if self._path is not None:
+            _identity(self._path)
+
+    def note(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        """Remember which file the new connection has."""
+        assert isinstance(connection, sqlite3.Connection)
+        self._path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+        entry.info["file"] = _identity(self._path)
+
+    def check_same(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+        """See that the connection's file is the one that the URL names; else connect anew.
+
+        Raises: DatabaseUnavailableError when there is none.
+        """
+        if self._path is not None and entry.info["file"] != _identity(self._path):
+            raise DisconnectionError("the database's file was replaced")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DatabaseUnavailableError(
+            f"The database file {path} is gone ({error.strerror}).",
+            advice="Put it back, with its -wal file beside it; nothing has to be restarted.",
+        ) from None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -20,7 +20,7 @@ from pipeline_assets.web.background import Background
 from pipeline_assets.web.context import Context
 from pipeline_assets.web.pages import build_pages
 from pipeline_assets.web.problems import add_problem_handlers
-from pipeline_assets.web.protection import BodyLimit, SecureHeaders
+from pipeline_assets.web.protection import BodyLimit, HeadAsGet, SecureHeaders
 from pipeline_assets.web.templating import STATIC_FOLDER
 
 
@@ -61,6 +61,7 @@ def build_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(OpenToOtherSites)
     app.add_middleware(SecureHeaders)
+    app.add_middleware(HeadAsGet)
     return app
 
 

@@ -1,6 +1,7 @@
 """What goes wrong at the web's edge, in one shape: JSON for programs, a page for people."""
 
 import http
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline_assets.errors import PermanentError, PipelineError, TransientError
 from pipeline_assets.redaction import redact
+from pipeline_assets.web.paths import path_of
 from pipeline_assets.web.templating import render
 
 _CODES = {
@@ -81,13 +83,13 @@ def _answer(request: Request, problem: Problem) -> Response:
         return JSONResponse({"error": error}, status_code=problem.status, headers=headers)
     is_htmx = "hx-request" in request.headers
     if problem.status == 401:
-        query = f"?{request.url.query}" if request.url.query else ""
-        target = request.url_for("sign_in_page").include_query_params(
-            next=f"{request.url.path}{query}" if request.method == "GET" else "/"
-        )
+        # A part of a page is no place to come back to, nor is what was to be done.
+        page = request.headers.get("hx-current-url", "") if is_htmx else str(request.url)
+        following = urlencode({"next": path_of(page if request.method == "GET" else "")})
+        target = f"{request.app.url_path_for('sign_in_page')}?{following}"
         if is_htmx:
-            return Response(status_code=401, headers={"HX-Redirect": str(target)})
-        return RedirectResponse(str(target), status_code=303)
+            return Response(status_code=401, headers={"HX-Redirect": target})
+        return RedirectResponse(target, status_code=303)
     if is_htmx:  # it shows the sentence and leaves the page as it is
         headers["HX-Reswap"] = "none"
         return Response(f"{message} {advice}".strip(), problem.status, headers, "text/plain")
@@ -147,7 +149,7 @@ def _answer_http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _answer(request, not_found("such page"))
     status = error.status_code if error.status_code in _CODES else 400
-    return _answer(request, Problem(status, f"{error.detail}."))
+    return _answer(request, Problem(status, f"{error.detail.rstrip('.')}."))
 
 
 def _answer_bug(request: Request, error: Exception) -> Response:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from pipeline_assets import __version__
+from pipeline_assets.clock import timezone_names
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.people.roles import Role
@@ -106,7 +107,7 @@ def _utc(instant: datetime) -> str:
 @cache
 def zones() -> tuple[str, ...]:
     """Every time zone that may be chosen."""
-    return tuple(sorted(available_timezones()))
+    return tuple(sorted(timezone_names()))
 
 
 def zone_name(request: Request) -> str:

@@ -302,3 +302,46 @@ def test_a_wrong_password_is_a_setting_to_correct_and_never_shown(
         run(f"DROP ROLE {role}")
     assert isinstance(failure, InvalidConfigError)
     assert "password authentication failed" in str(failure)
+
+
+def test_a_file_that_is_moved_away_is_missed_and_found_again(tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "a.db", tmp_path / "b.db"
+    engine = build_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE words (word TEXT)")
+        connection.exec_driver_sql("INSERT INTO words VALUES ('kept')")
+    names = [f"{file}{end}" for end in ("", "-wal", "-shm")]
+    moved = [f"{elsewhere}{end}" for end in ("", "-wal", "-shm")]
+    for name, new in zip(names, moved, strict=True):
+        if Path(name).exists():
+            Path(name).rename(new)
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailableError, match="is gone"), engine.connect():
+            pass
+    assert not file.exists(), "and no empty one takes its place"
+    for name, new in zip(names, moved, strict=True):
+        if Path(new).exists():
+            Path(new).rename(name)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT word FROM words").scalar() == "kept"
+    engine.dispose()
+
+
+def test_a_file_that_takes_its_place_is_the_one_that_is_read(tmp_path: Path) -> None:
+    file, copy = tmp_path / "a.db", tmp_path / "backup.db"
+    for path, word in ((copy, "old"), (file, "new")):
+        engine = build_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE words (word TEXT)")
+            connection.exec_driver_sql(f"INSERT INTO words VALUES ('{word}')")  # noqa: S608
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.exec_driver_sql("BEGIN")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT word FROM words").scalar() == "new"
+    for end in ("-wal", "-shm"):
+        Path(f"{file}{end}").unlink(missing_ok=True)
+    copy.rename(file)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT word FROM words").scalar() == "old"
+    engine.dispose()

@@ -139,7 +139,7 @@ def test_cadences_requests_resyncs_and_the_audit_are_listed(site: "Site") -> Non
     )
     request, _ = request_sync(site.engine, wish, now=now)
     start(site)
-    page = site.person(Role.OPERATOR).get("/brands/acme").text
+    page = site.person(Role.ADMIN).get("/brands/acme").text
     assert 'id="cadence-meta_sync"' in page
     assert "<bdi>New token</bdi>" in page
     assert f'href="/history/{request.chain_id}"' in page

@@ -144,6 +144,8 @@ def create_brand(
     they are sent.
     """
     check_role(principal, Role.ADMIN, None)
+    if specification.paused_at or specification.paused_reason or specification.paused_until:
+        raise Problem(422, "A new brand is not paused.", advice="Pause it when it is there.")
     if any(each.id == specification.id for each in list_brands(web.engine)):
         raise Problem(409, f"There is a brand {specification.id} already.")
     add_brand(web.engine, specification, actor=principal.actor, now=web.now())

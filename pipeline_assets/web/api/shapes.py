@@ -1,25 +1,17 @@
 """What every route of the API shares: how texts, times, lists and errors look."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Body, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
+from pipeline_assets.clock import as_usable
+
 Row = dict[str, Any]
 Item = TypeVar("Item")
 
-_FIRST_YEAR, _LAST_YEAR = 1970, 2199  # beyond, zones and databases cannot follow
-
-
-def _as_usable(value: datetime) -> datetime:
-    if not _FIRST_YEAR < value.year <= _LAST_YEAR:
-        raise ValueError(f"give a time after {_FIRST_YEAR} and not after {_LAST_YEAR}")
-    return value.astimezone(UTC)
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_as_usable)]
+Instant = Annotated[AwareDatetime, AfterValidator(as_usable)]
 """A time from outside, with its offset; UTC from here on."""
 
 Name = Annotated[str, Query(max_length=200)]

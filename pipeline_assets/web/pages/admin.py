@@ -187,6 +187,8 @@ def add_user(
 def reset_password(request: Request, principal: AdminOfSome, web: Web, user_id: str) -> Response:
     """Give a person a new password, which the answer shows once; their sessions end."""
     user = _administered_person(web, principal, user_id)
+    if principal.actor == f"user:{user.email}":  # there it takes the old one: a screen may be open
+        raise Problem(403, "That is you.", advice="Change your own password under Account.")
     password = draw_secret()
     users.set_password(web.engine, user.id, password, actor=principal.actor, now=web.now())
     return _users_page(request, principal, web, secret=password, secret_of=user.email)

@@ -75,7 +75,9 @@ def show_brand(request: Request, principal: PageViewer, web: Web, brand: ViewedB
             read_readiness(web.engine, brand.id, page, now=now) for page in web.pages.values()
         ],
         chains=read_history(web.engine, brand_ids=[brand.id], limit=10),
-        audit=read_audit(web.engine, target=brand.id, limit=15),
+        audit=read_audit(web.engine, target=brand.id, limit=15)
+        if principal.may(Role.ADMIN, brand.organization_id)
+        else None,
         dagster_url=web.dagster_url,
         trouble_count=0 if brand.is_paused(now) else counts[State.STALE] + counts[State.FAILING],
         poll_url=request.url.path,

@@ -13,7 +13,7 @@ from pipeline_assets.people.roles import Role
 from pipeline_assets.people.sign_in import read_session
 from pipeline_assets.web.context import Web
 from pipeline_assets.web.identity import SESSION_COOKIE
-from pipeline_assets.web.pages.answers import safe_path
+from pipeline_assets.web.paths import safe_path
 from pipeline_assets.web.problems import Problem
 
 router = APIRouter()

@@ -1,11 +1,12 @@
 """The time zone in which somebody sees times, and instants that they choose in it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Form, Request
 
+from pipeline_assets.clock import as_usable
 from pipeline_assets.control.cadence_ticks import read_zone
 from pipeline_assets.web.problems import Problem
 from pipeline_assets.web.templating import zone_name
@@ -31,8 +32,8 @@ def _until(
     zone = read_zone(until_zone)
     try:
         chosen = datetime.fromisoformat(until.strip())
-        return (chosen if chosen.tzinfo else chosen.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):  # the first hours of the year 1 are before any in UTC
+        return as_usable(chosen if chosen.tzinfo else chosen.replace(tzinfo=zone))
+    except ValueError:
         raise Problem(
             422, f"{until!r} is not a time.", advice="Write it like 2026-01-31T08:00."
         ) from None

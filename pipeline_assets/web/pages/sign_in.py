@@ -1,5 +1,6 @@
 """Signing in and out, and the choice of the time zone in which times are shown."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -8,17 +9,16 @@ from fastapi.responses import RedirectResponse
 from pipeline_assets.people.sign_in import SignInRefused, TooManySignIns, sign_in, sign_out
 from pipeline_assets.web.context import Web
 from pipeline_assets.web.identity import SESSION_COOKIE, Anybody
-from pipeline_assets.web.pages.answers import back, safe_path
+from pipeline_assets.web.pages.answers import back
+from pipeline_assets.web.paths import safe_path
 from pipeline_assets.web.problems import Problem
 from pipeline_assets.web.templating import ZONE_COOKIE, render, zones
 
 router = APIRouter()
 
-_SHORT = Query(max_length=2000)
-
 
 @router.get("/sign-in", name="sign_in_page")
-def show_sign_in(request: Request, next: Annotated[str, _SHORT] = "/") -> Response:  # noqa: A002 - the parameter's name in the address
+def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
     """The form."""
     return render(request, "sign_in.html", next=safe_path(next), email="", message="")
 
@@ -29,10 +29,10 @@ def do_sign_in(
     web: Web,
     email: Annotated[str, Form(max_length=320)],
     password: Annotated[str, Form(max_length=2000)],
-    next: Annotated[str, Form(max_length=2000)] = "/",  # noqa: A002
+    next: Annotated[str, Form()] = "/",  # noqa: A002
 ) -> Response:
     """Begin a session; a page of another site cannot send this form."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+    if not _is_of_this_site(request):
         raise Problem(403, "The form came from another site.", advice="Sign in here.")
     now = web.now()
     address = request.client.host if request.client else "unknown"
@@ -48,7 +48,9 @@ def do_sign_in(
     except SignInRefused as error:
         return _refused(request, email, next, str(error), 401)
     except TooManySignIns as error:
-        return _refused(request, email, next, f"{error} {error.advice}", 429)
+        refusal = _refused(request, email, next, f"{error} {error.advice}", 429)
+        refusal.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds or 0))
+        return refusal
     response = RedirectResponse(safe_path(next), status_code=303)
     response.set_cookie(
         SESSION_COOKIE,
@@ -59,6 +61,14 @@ def do_sign_in(
         samesite="lax",
     )
     return response
+
+
+def _is_of_this_site(request: Request) -> bool:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    # An old browser, or a program, which sends neither.
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")
 
 
 def _refused(request: Request, email: str, following: str, message: str, status: int) -> Response:
