@@ -5,6 +5,7 @@ Belongs here: names, windows, who is fatal, what feeds what, who reads it. Does 
 schema is not built yet and is simply absent from Dagster.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -66,7 +67,8 @@ class Job:
     """A set of datasets refreshed together; a Dagster job of the same name.
 
     `max_runtime` is its stuck threshold: a run older than that is ended. `across_brands` jobs do
-    all brands of an organization in one run. `suggested_cadence` is the preset that a new brand
+    all brands of an organization in one run. A job over several sources does what the brand has
+    configured. `suggested_cadence` is the preset that a new brand
     starts with (None: another job does the same); between two ticks nothing gets old enough to
     warn.
     """
@@ -78,10 +80,20 @@ class Job:
     suggested_cadence: str | None = None
     across_brands: bool = False
 
+    def datasets_with(self, sources: Collection[str]) -> tuple[str, ...]:
+        """The datasets that a run of it does for a brand with these sources; none: it cannot run.
+
+        Of one source it is all or nothing.
+        """
+        return tuple(key for key in self.datasets if DATASETS[key].source in sources)
+
 
 def _hours(count: int) -> timedelta:
     return timedelta(hours=count)
 
+
+FULL_SYNC = "full_sync"
+"""The job that does everything that a brand has configured."""
 
 _DATASETS = (
     Dataset(
@@ -190,7 +202,13 @@ _DATASETS = (
         source=Source.TEMPLATES,
         fail_after=None,
         readers=(Reader.TEMPLATE_EVALUATION,),
-        upstream=("template_approvals", "ad_classifications"),
+        upstream=(
+            "template_approvals",
+            "ad_classifications",
+            "landing_pages",
+            "scorecard",
+            "ad_assets",
+        ),
     ),
     Dataset(
         key="competitor_ads",
@@ -310,6 +328,12 @@ _JOBS = (
         datasets=("amazon_reviews",),
         max_runtime=_hours(1),
         suggested_cadence="twice_weekly",
+    ),
+    Job(
+        name=FULL_SYNC,
+        title="Sync everything",
+        datasets=tuple(dataset.key for dataset in _DATASETS),
+        max_runtime=_hours(4),  # the longest of the others, one after the other in part
     ),
 )
 

@@ -14,6 +14,7 @@ _SECRET_PARAMETER = re.compile(
 _BEARER = re.compile(r"(Bearer\s+)[A-Za-z0-9._~+/|-]+=*", re.IGNORECASE)
 _META_TOKEN = re.compile(r"\bEAA[A-Za-z0-9]{12,}\b")
 _API_TOKEN = re.compile(r"\bpa_[A-Za-z0-9_-]{43}")  # one of our own
+_APIFY_TOKEN = re.compile(r"\bapify_api_[A-Za-z0-9]{12,}")
 _URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]+:)[^\s@/]+(@)")
 
 MASK = "[redacted]"
@@ -35,4 +36,5 @@ def redact(text: str) -> str:
     text = _BEARER.sub(rf"\1{MASK}", text)
     text = _META_TOKEN.sub(MASK, text)
     text = _API_TOKEN.sub(MASK, text)
+    text = _APIFY_TOKEN.sub(MASK, text)
     return _URL_PASSWORD.sub(rf"\1{MASK}\2", text)

@@ -146,7 +146,7 @@ def classify_ads(creatives: pd.DataFrame) -> pd.DataFrame:
 
     Raises: ValueError when a column is missing, TypeError when a list column holds a text.
     """
-    rows = [_classified_row(*key, creative) for key, creative in _read_creatives(creatives)]
+    rows = [_classified_row(*key, creative) for key, creative in read_creatives(creatives)]
     return pd.DataFrame(rows, columns=list(OUTPUT_COLUMNS))
 
 
@@ -158,7 +158,7 @@ def content_hashes(creatives: pd.DataFrame) -> "pd.Series[str]":
 
     Raises: ValueError when a column is missing, TypeError when a list column holds a text.
     """
-    hashes = {key[0]: _content_hash(creative) for key, creative in _read_creatives(creatives)}
+    hashes = {key[0]: hash_of(creative) for key, creative in read_creatives(creatives)}
     return pd.Series(hashes, dtype="str", name="content_hash").rename_axis("creative_id")
 
 
@@ -182,7 +182,11 @@ def classify(creative: Creative) -> dict[str, Tag]:
 # ------------------------------------------------------------------------------ reading frames
 
 
-def _read_creatives(creatives: pd.DataFrame) -> list[tuple[tuple[str, str], Creative]]:
+def read_creatives(creatives: pd.DataFrame) -> list[tuple[tuple[str, str], Creative]]:
+    """What is read of each creative, by (creative_id, ad_account_id), in order of appearance.
+
+    Raises: ValueError when a column is missing, TypeError when a list column holds a text.
+    """
     missing = [column for column in INPUT_COLUMNS if column not in creatives.columns]
     if missing:
         raise ValueError(f"the frame of creatives lacks the columns {', '.join(missing)}")
@@ -234,7 +238,8 @@ def _place(url: str) -> str:
         return ""
 
 
-def _content_hash(creative: Creative) -> str:
+def hash_of(creative: Creative) -> str:
+    """The sha256 of what is read of a creative."""
     return hashlib.sha256(json.dumps(asdict(creative), sort_keys=True).encode()).hexdigest()
 
 
@@ -245,7 +250,7 @@ def _classified_row(creative_id: str, ad_account_id: str, creative: Creative) ->
         "ad_account_id": ad_account_id,
         **{dimension: tag["value"] for dimension, tag in tags.items()},
         "tags": tags,
-        "content_hash": _content_hash(creative),
+        "content_hash": hash_of(creative),
         "classifier": CLASSIFIER,
         "classifier_version": CLASSIFIER_VERSION,
         "taxonomy_version": TAXONOMY_VERSION,

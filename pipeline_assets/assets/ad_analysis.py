@@ -2,102 +2,201 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
+from pipeline_assets.assets.model_tags import (
+    AskedCreative,
+    ModelTags,
+    ask_model,
+    read_picture_names,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Row = dict[str, Any]
 
 MAX_UNKNOWN_RATIO = 0.5
 """More unknown hooks than known ones means that the texts or the rules went wrong."""
 
 
-@dataset_asset("ad_classifications", checks=("most_hooks_are_recognised",))
+@dataclass(frozen=True)
+class _Classifier:
+    """Who is to tag, and what each creative is to it: a row that says the same is kept."""
+
+    name: str
+    version: str
+    hashes: Mapping[str, str]
+    pictures: Mapping[str, str]
+
+    def has_tagged(self, row: Row) -> bool:
+        """Whether the row is its work on the creative as it is now."""
+        from pipeline_assets.analysis.taxonomy import TAXONOMY_VERSION  # noqa: PLC0415
+
+        return (
+            row["classifier"],
+            row["classifier_version"],
+            row["taxonomy_version"],
+            row["content_hash"],
+        ) == (self.name, self.version, TAXONOMY_VERSION, self.hashes.get(row["creative_id"]))
+
+
+@dataset_asset(
+    "ad_classifications", checks=("most_hooks_are_recognised", "language_model_answered")
+)
 def ad_classifications(attempt: Attempt) -> Outcome:
     """Each creative tagged with closed vocabularies: format, hook, angle, awareness, offer, funnel.
 
-    Source: the stored creatives, by rules over text, call to action and naming; each tag has its
-    evidence and a confidence. Unchanged creatives keep their tags.
+    Source: the stored creatives, by rules over text, call to action and naming; or, for a brand
+    that has configured one, by a language model that sees the pictures too. What it cannot tag, for
+    want of an answer or of money, the rules tag; its row says why, and the next run asks again.
+    Each tag has its evidence and a confidence. Unchanged creatives keep their tags.
 
-    Check: at most half of the creatives have an unknown hook.
+    Check: at most half of the creatives have an unknown hook, and the language model, where there
+    is one, tagged all that it was to tag.
     """
-    from pipeline_assets.analysis import classification  # noqa: PLC0415
-    from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
-    from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import (  # noqa: PLC0415
-        Scope,
-        read_frame,
-        read_rows,
-        replace_rows,
-    )
+    from pipeline_assets.storage.windows import Scope, read_rows, replace_rows  # noqa: PLC0415
 
-    engine, brand_id = attempt.installation.engine, attempt.brand.id
-    creatives = read_frame(
-        engine,
-        META_AD_CREATIVES,
-        brand_id=brand_id,
-        columns=["ad_id", *classification.INPUT_COLUMNS],
-        where=[DATASET_TABLES[META_AD_CREATIVES.name].c.error.is_(None)],
-    )
-    hashes = classification.content_hashes(creatives)
-    kept = [
-        row
-        for row in read_rows(engine, attempt.schema, brand_id=brand_id)
-        if hashes.get(row["creative_id"]) == row["content_hash"] and _is_of_this_version(row)
+    creatives = _read_creatives(attempt)
+    classifier = _classifier(attempt, creatives)
+    stored = read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
+    kept = [row for row in stored if classifier.has_tagged(row)]
+    open_ones = creatives[~creatives["creative_id"].isin([row["creative_id"] for row in kept])]
+    by_rules = _tag_by_rules(open_ones)
+    model_tags = _ask_model(attempt, open_ones, classifier)
+    new = [
+        _row(row, classifier, model_tags) | {"classified_at": attempt.started_at}
+        for row in by_rules
     ]
-    kept_ids = [row["creative_id"] for row in kept]
-    new = classification.classify_ads(creatives[~creatives["creative_id"].isin(kept_ids)])
-    rows: list[dict[str, Any]] = [
-        *kept,
-        *(
-            {
-                **row,
-                "brand_id": brand_id,
-                "classified_at": attempt.started_at,
-                "fallback_reason": None,
-            }
-            for row in cast("list[dict[str, Any]]", new.to_dict("records"))
-        ),
-    ]
-    names = attempt.schema.column_names
+    rows = [*kept, *new]
+    always = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
     written = replace_rows(
-        engine,
+        attempt.installation.engine,
         attempt.schema,
-        brand_id=brand_id,
+        brand_id=attempt.brand.id,
         scopes=[Scope()],
-        chunks=[
-            [tuple({**row, "fetched_at": attempt.started_at}[n] for n in names) for row in rows]
-        ],
+        chunks=[[tuple((row | always)[n] for n in attempt.schema.column_names) for row in rows]],
         attempt_started_at=attempt.started_at,
         run_id=attempt.run_id,
     )
     return Outcome(
         records=written.written,
         distinct_ads=_distinct_ads(creatives),
-        checks={"most_hooks_are_recognised": _hook_check(rows)},
-        metadata={"classified": len(new), "unchanged": len(kept)},
+        checks={
+            "most_hooks_are_recognised": _hook_check(rows),
+            "language_model_answered": _model_check(attempt, rows, model_tags),
+        },
+        metadata={
+            "classified": len(new),
+            "unchanged": len(kept),
+            "language_model_calls": model_tags.calls,
+            "language_model_usd": float(model_tags.cost_usd),
+        },
     )
 
 
-def _is_of_this_version(row: dict[str, Any]) -> bool:
-    from pipeline_assets.analysis import classification, taxonomy  # noqa: PLC0415
+def _read_creatives(attempt: Attempt) -> pd.DataFrame:
+    from pipeline_assets.analysis.classification import INPUT_COLUMNS  # noqa: PLC0415
+    from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
+    from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
+    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
 
-    return (row["classifier"], row["classifier_version"], row["taxonomy_version"]) == (
-        classification.CLASSIFIER,
-        classification.CLASSIFIER_VERSION,
-        taxonomy.TAXONOMY_VERSION,
+    return read_frame(
+        attempt.installation.engine,
+        META_AD_CREATIVES,
+        brand_id=attempt.brand.id,
+        columns=["ad_id", *INPUT_COLUMNS],
+        where=[DATASET_TABLES[META_AD_CREATIVES.name].c.error.is_(None)],
     )
+
+
+def _classifier(attempt: Attempt, creatives: pd.DataFrame) -> _Classifier:
+    """The language model where the brand has one, else the rules."""
+    from pipeline_assets.analysis import classification, model_tagging  # noqa: PLC0415
+
+    source = attempt.brand.sources.language_model
+    if source is None:
+        hashes = cast("dict[str, str]", classification.content_hashes(creatives).to_dict())
+        return _Classifier(
+            classification.CLASSIFIER, classification.CLASSIFIER_VERSION, hashes, pictures={}
+        )
+    pictures = read_picture_names(attempt)
+    return _Classifier(
+        source.model,
+        model_tagging.ASKING_VERSION,
+        {
+            creative_id: model_tagging.hash_asked(creative, pictures.get(creative_id))
+            for (creative_id, _), creative in classification.read_creatives(creatives)
+        },
+        pictures,
+    )
+
+
+def _tag_by_rules(creatives: pd.DataFrame) -> list[Row]:
+    from pipeline_assets.analysis.classification import classify_ads  # noqa: PLC0415
+
+    return cast("list[Row]", classify_ads(creatives).to_dict("records"))
+
+
+def _ask_model(attempt: Attempt, creatives: pd.DataFrame, classifier: _Classifier) -> ModelTags:
+    """What the brand's language model says of the creatives; nothing when it has none."""
+    from pipeline_assets.analysis.classification import read_creatives  # noqa: PLC0415
+
+    source = attempt.brand.sources.language_model
+    if source is None:
+        return ModelTags()
+    asked = [
+        AskedCreative(creative_id, creative, classifier.pictures.get(creative_id))
+        for (creative_id, _), creative in read_creatives(creatives)
+    ]
+    return ask_model(attempt, source, asked)
+
+
+def _row(by_rules: Row, classifier: _Classifier, model_tags: ModelTags) -> Row:
+    """The rules' row, with the language model's tags in their place where there are some."""
+    creative_id = by_rules["creative_id"]
+    tags = model_tags.tags.get(creative_id)
+    if tags is None:
+        return by_rules | {"fallback_reason": model_tags.reasons.get(creative_id)}
+    return by_rules | {
+        **{dimension: tag["value"] for dimension, tag in tags.items()},
+        "tags": tags,
+        "content_hash": classifier.hashes[creative_id],
+        "classifier": classifier.name,
+        "classifier_version": classifier.version,
+        "fallback_reason": None,
+    }
 
 
 def _distinct_ads(creatives: pd.DataFrame) -> int:
     return int(creatives.loc[creatives["creative_id"].notna(), "ad_id"].nunique())
 
 
-def _hook_check(rows: list[dict[str, Any]]) -> Check:
+def _hook_check(rows: list[Row]) -> Check:
     unknown = sum(1 for row in rows if row["hook_type"] == "unknown")
     return Check(
         unknown <= MAX_UNKNOWN_RATIO * len(rows),
         f"{unknown} of {len(rows)} creatives have an unknown hook.",
         {"creatives": len(rows), "unknown_hooks": unknown},
+    )
+
+
+def _model_check(attempt: Attempt, rows: list[Row], model_tags: ModelTags) -> Check:
+    source = attempt.brand.sources.language_model
+    if source is None:
+        return Check(True, "No language model is configured; the rules tag.")
+    reasons = Counter(model_tags.reasons.values())
+    figures = {"creatives": len(rows), "tagged_by_rules": reasons.total()}
+    if not reasons:
+        return Check(True, f"{source.model} tagged all {len(rows)} creatives.", figures)
+    return Check(
+        False,
+        f"The rules tagged {reasons.total()} of {len(rows)} creatives in place of "
+        f"{source.model}. {reasons.most_common(1)[0][0]}",
+        figures,
+        is_warning=True,
     )

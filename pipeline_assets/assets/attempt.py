@@ -1,14 +1,15 @@
 """The edge around every asset: it opens an attempt, beats the heart and translates errors.
 
 An asset's own function is given an `Attempt` and returns an `Outcome`; it knows nothing of Dagster.
-Everything that Dagster should know of a dataset comes from the catalogue and its schema.
+Everything that Dagster should know of a dataset comes from the catalogue and its schema. A run over
+several brands calls the function once for each: one brand's trouble never stops the others.
 """
 
 import inspect
 import statistics
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ import dagster as dg
 
 from pipeline_assets.assets.partitions import brand_partitions
 from pipeline_assets.clock import utcnow
-from pipeline_assets.control.dagster_log import INCOMPLETE
-from pipeline_assets.datasets import DATASETS, Dataset
+from pipeline_assets.control.dagster_log import FAILED_BRANDS, INCOMPLETE
+from pipeline_assets.datasets import DATASETS, JOBS, Dataset, home_job
 from pipeline_assets.errors import InvalidConfigError, PipelineError, TransientError
 from pipeline_assets.redaction import redact
 from pipeline_assets.resources.installation import Installation
@@ -66,6 +67,16 @@ class Window(dg.Config):
         if since > until:
             raise InvalidConfigError(f"The window begins on {since}, after its end on {until}.")
         return since, until
+
+
+class Brands(dg.Config):
+    """The brands that a run over several works on, and those that it leaves out with why.
+
+    Without any, all of its partitions: a person has chosen them in Dagster.
+    """
+
+    brands: list[str] | None = None
+    left_out: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,47 +129,137 @@ def dataset_asset(
     """Make a function the asset of a dataset of the catalogue; its docstring is shown in Dagster.
 
     `checks` names the asset checks that the function's outcome answers; how many rows there are is
-    checked of every dataset.
+    checked of every dataset. Where the dataset's job does all brands of an organization at once,
+    the asset does too, as well as one brand like any other.
     """
     dataset, schema = DATASETS[key], SCHEMAS[key]
-    has_window = schema.window_column is not None
+    is_across = home_job(key).across_brands
 
     def decorate(compute: Callable[[Attempt], Outcome]) -> dg.AssetsDefinition:
         # Dagster reads the return annotation and knows only the plain class.
         def run_windowed(context: dg.AssetExecutionContext, config: Window) -> dg.MaterializeResult:  # type: ignore[type-arg]
-            return _run(context, dataset, compute, config)
+            return _run(context, dataset, compute, config.parse)
 
         def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-            return _run(context, dataset, compute, Window())
+            return _run(context, dataset, compute)
 
-        return dg.asset(
-            name=key,
-            partitions_def=brand_partitions,
-            deps=[upstream for upstream in dataset.upstream if upstream in SCHEMAS],
-            group_name=dataset.group,
-            kinds=set(dataset.kinds),
-            owners=OWNERS,
-            description=_description(dataset, compute),
-            freshness_policy=_freshness_policy(dataset),
-            metadata=_definition_metadata(schema),
-            check_specs=[
-                *(_check_spec(key, name, inspect.getdoc(compute)) for name in checks),
-                _check_spec(key, ROW_COUNT_CHECK, ROW_COUNT_DESCRIPTION),
-            ],
-            required_resource_keys={"installation"},
-        )(run_windowed if has_window else run)
+        def run_across(context: dg.AssetExecutionContext, config: Brands) -> Iterator[Any]:
+            if context.has_partition_key:
+                yield _run(context, dataset, compute)
+            else:
+                yield from _run_across(context, dataset, compute, config)
+
+        run_windowed_or_not = run_windowed if schema.window_column else run
+        with warnings.catch_warnings():
+            # Backfill policies are a beta of Dagster; the test with a real daemon covers them.
+            warnings.simplefilter("ignore", category=dg.BetaWarning)
+            decorator = dg.multi_asset(
+                name=_op_name(key),
+                partitions_def=brand_partitions,
+                specs=[
+                    dg.AssetSpec(
+                        key,
+                        deps=[upstream for upstream in dataset.upstream if upstream in SCHEMAS],
+                        group_name=dataset.group,
+                        kinds=set(dataset.kinds),
+                        owners=OWNERS,
+                        description=_description(dataset, compute),
+                        freshness_policy=_freshness_policy(dataset),
+                        metadata=_definition_metadata(schema),
+                        # Dagster takes an output for all of a run's partitions: a run over several
+                        # brands has none.
+                        skippable=is_across,
+                    )
+                ],
+                check_specs=[
+                    *(_check_spec(key, name, inspect.getdoc(compute)) for name in checks),
+                    _check_spec(key, ROW_COUNT_CHECK, ROW_COUNT_DESCRIPTION),
+                ],
+                required_resource_keys={"installation"},
+                backfill_policy=dg.BackfillPolicy.single_run() if is_across else None,
+            )
+        return decorator(run_across if is_across else run_windowed_or_not)
 
     return decorate
+
+
+def _op_name(key: str) -> str:
+    """The dataset's own name, unless a job has it too: Dagster wants both kinds unique together."""
+    return f"{key}_dataset" if key in JOBS else key
+
+
+def _run_across(
+    context: dg.AssetExecutionContext,
+    dataset: Dataset,
+    compute: Callable[[Attempt], Outcome],
+    chosen: Brands,
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Run each brand and tell of it by itself; at the end the step fails if any brand did."""
+    for brand_id, reason in (chosen.left_out or {}).items():
+        context.log.info("%s is left out: %s", brand_id, reason)
+    brand_ids = list(context.partition_keys) if chosen.brands is None else chosen.brands
+    failures: dict[str, dg.Failure] = {}
+    for number, brand_id in enumerate(brand_ids, start=1):
+        context.log.info("%s, %d of %d brands", brand_id, number, len(brand_ids))
+        try:
+            result = _run(context, dataset, compute, brand_id=brand_id)
+        except dg.Failure as failure:
+            context.log.error("%s: %s", brand_id, failure.description)  # noqa: TRY400 - in the log
+            failures[brand_id] = failure
+        else:
+            yield from _events_of_brand(dataset.key, brand_id, result)
+    if failures:
+        raise _failure_of_brands(failures, brand_count=len(brand_ids))
+    for check in context.assets_def.check_specs:  # Dagster wants an output of each
+        yield dg.Output(None, output_name=check.get_python_identifier())
+
+
+def _events_of_brand(
+    key: str, brand_id: str, result: dg.MaterializeResult[Any]
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    yield dg.AssetMaterialization(key, partition=brand_id, metadata=result.metadata)
+    for check in result.check_results:
+        yield dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(key),
+            check_name=str(check.check_name),
+            passed=check.passed,
+            severity=check.severity,
+            description=check.description,
+            metadata=check.metadata,
+            partition=brand_id,
+        )
+
+
+def _failure_of_brands(failures: Mapping[str, dg.Failure], *, brand_count: int) -> dg.Failure:
+    """One failure that tells the projector each brand's own."""
+    plain = {
+        brand_id: {
+            "error_message": failure.description,
+            **{name: each.value for name, each in failure.metadata.items()},
+        }
+        for brand_id, failure in failures.items()
+    }
+    names = ", ".join(plain)
+    return dg.Failure(
+        description=f"{len(failures)} of {brand_count} brands failed: {names}.",
+        metadata={FAILED_BRANDS: plain},
+        allow_retries=False,
+    )
 
 
 def _run(
     context: dg.AssetExecutionContext,
     dataset: Dataset,
     compute: Callable[[Attempt], Outcome],
-    window: Window,
+    read_window: Callable[[], tuple[date, date] | None] = lambda: None,
+    *,
+    brand_id: str | None = None,
 ) -> dg.MaterializeResult[Any]:
+    """One attempt for the brand, that of the run's partition if none is named."""
     try:
-        outcome, row_count = _compute(context, dataset, compute, window)
+        outcome, row_count = _compute(
+            context, dataset, compute, read_window, brand_id or context.partition_key
+        )
     except PipelineError as error:
         raise _failure(error) from None
     except Exception as error:  # noqa: BLE001 - the edge: a bug is shown as one, without secrets
@@ -173,14 +274,15 @@ def _compute(
     context: dg.AssetExecutionContext,
     dataset: Dataset,
     compute: Callable[[Attempt], Outcome],
-    window: Window,
+    read_window: Callable[[], tuple[date, date] | None],
+    brand_id: str,
 ) -> tuple[Outcome, Check]:
     from pipeline_assets.brands.registry import get_brand  # noqa: PLC0415 - keeps imports light
     from pipeline_assets.control.heartbeats import Heartbeat  # noqa: PLC0415
 
     started_at = utcnow()
     installation: Installation = context.resources.installation
-    brand = get_brand(installation.engine, context.partition_key)
+    brand = get_brand(installation.engine, brand_id)
     heartbeat = Heartbeat(
         installation.engine,
         run_id=context.run.run_id,
@@ -194,7 +296,7 @@ def _compute(
         schema=SCHEMAS[dataset.key],
         run_id=context.run.run_id,
         started_at=started_at,
-        window=window.parse(),
+        window=read_window(),
         installation=installation,
         heartbeat=heartbeat,
         log=lambda text: context.log.info(redact(text)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from pipeline_assets.control.brand_partitions import BRAND_PARTITIONS, partition_changes
+from pipeline_assets.control.run_tags import PARTITION_RANGE_END, PARTITION_RANGE_START
 from pipeline_assets.resources.installation import Installation
 
 if TYPE_CHECKING:
@@ -145,25 +146,33 @@ def _build_launch_requests(
             ended = f" {chosen.rejected_count} could not be." if chosen.rejected_count else ""
             return dg.SkipReason(f"No request is to be started.{ended}")
         known = context.instance.get_dynamic_partitions(BRAND_PARTITIONS)
-        missing = sorted({launch.brand_id for launch in chosen.launches} - set(known))
+        wanted = {brand_id for launch in chosen.launches for brand_id in launch.brand_ids}
+        missing = sorted(wanted - set(known))
+        places = {key: place for place, key in enumerate([*known, *missing])}
         return dg.SensorResult(
-            run_requests=[run_request(launch) for launch in chosen.launches],
+            run_requests=[run_request(launch, places) for launch in chosen.launches],
             # A brand added a moment ago: one unknown partition would fail all of the beat's runs.
             dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(BRAND_PARTITIONS, missing)]
             if missing
             else [],
         )
 
-    def run_request(launch: "Launch") -> dg.RunRequest:
+    def run_request(launch: "Launch", places: Mapping[str, int]) -> dg.RunRequest:
         keys = None if launch.datasets is None else [dg.AssetKey(key) for key in launch.datasets]
         return dg.RunRequest(
             run_key=launch.request_id,
             job_name=launch.job,
-            partition_key=launch.brand_id,
+            partition_key=None if launch.is_across else launch.brand_ids[0],
             asset_selection=keys,
             asset_check_keys=None if keys is None else [c for key in keys for c in checks[key]],
-            tags=launch.tags,
+            tags=launch.tags | (_range_tags(launch, places) if launch.is_across else {}),
             run_config=launch.run_config,
         )
 
     return launch_requests
+
+
+def _range_tags(launch: "Launch", places: Mapping[str, int]) -> dict[str, str]:
+    """The shortest range of partitions, in Dagster's order of them, that holds all the brands."""
+    in_order = sorted(launch.brand_ids, key=places.__getitem__)
+    return {PARTITION_RANGE_START: in_order[0], PARTITION_RANGE_END: in_order[-1]}

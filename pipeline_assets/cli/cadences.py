@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import get_brand, list_brands
+from pipeline_assets.brands.registry import list_brands
 from pipeline_assets.cli.installation import actor, open_installation
 from pipeline_assets.cli.instants import parse_instant
 from pipeline_assets.cli.output import json_option, print_json, print_table
@@ -21,6 +21,7 @@ from pipeline_assets.control.cadences import (
     set_cadence,
     upcoming,
 )
+from pipeline_assets.control.targets import read_target
 from pipeline_assets.errors import InvalidConfigError
 
 _SHOWN_TIMES = 3
@@ -136,7 +137,7 @@ def next_(*, brand_id: str | None, job: str | None, count: int, as_json: bool) -
     engine = open_installation().engine
     now = utcnow()
     if brand_id is not None:
-        get_brand(engine, brand_id)  # refuses an unknown one
+        read_target(engine, brand_id)  # refuses an unknown one
     brands = {brand.id: brand for brand in list_brands(engine)}
     ticks = (
         (at, cadence)

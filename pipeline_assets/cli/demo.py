@@ -39,21 +39,28 @@ from pipeline_assets.control.requests import (
 )
 from pipeline_assets.control.retries import policies_of
 from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.datasets import FULL_SYNC
 from pipeline_assets.errors import InvalidConfigError, PipelineError
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import EVERY, Role
 from pipeline_assets.people.users import add_user, is_password, list_users, set_password
 from pipeline_assets.resources.installation import Installation
-from pipeline_assets.simulator.demo import DEMO_BRANDS, DEMO_FAULTS, DemoBrand, build_demo_world
+from pipeline_assets.simulator.demo import (
+    DEMO_BRANDS,
+    DEMO_FAULTS,
+    SECRETS,
+    DemoBrand,
+    build_demo_world,
+)
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.storage.rate_budgets import RateBudgetTable
 from pipeline_assets.storage.tables import dataset_attempts
 
-JOB = "meta_sync"
 EXPIRED_BRAND = "initech"
+_OTHER_SERVICES = ("PIPELINE_APIFY_URL", "PIPELINE_REDDIT_URL", "PIPELINE_REDDIT_LOGIN_URL")
 EMAIL = "demo@example.com"
 ACTOR = "demo"
-_SYNC_TIMEOUT_SECONDS = 300
+_SYNC_TIMEOUT_SECONDS = 600
 _CANCEL_TIMEOUT_SECONDS = 20
 
 
@@ -85,11 +92,16 @@ def demo(*, stay: bool, as_json: bool) -> None:
     installation = prepare()
     with ExitStack() as running:
         running.enter_context(interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        processes = processes_of(installation.settings, has_web=stay, announce=announce)
-        running.callback(processes.stop)
-        processes.take_over()  # before anything is changed under a Dagster that runs
         world = build_demo_world(utcnow().date())
         simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
+        processes = processes_of(
+            installation.settings,
+            has_web=stay,
+            environment=dict.fromkeys(_OTHER_SERVICES, simulator.url),
+            announce=announce,
+        )
+        running.callback(processes.stop)
+        processes.take_over()  # before anything is changed under a Dagster that runs
         _register_brands(installation, simulator)
         if stay:
             _keep_syncing(installation)
@@ -126,6 +138,8 @@ def _register_brands(installation: Installation, simulator: SimulatorServer) -> 
     """
     folder = _secrets_folder(installation)
     folder.mkdir(exist_ok=True, mode=0o700)
+    for name, secret in SECRETS.items():
+        _write_secret(folder / f"{name}.token", secret)
     brands = []
     for brand in DEMO_BRANDS:
         token_file = folder / f"{brand.slug}.token"
@@ -155,10 +169,10 @@ def _write_secret(file: Path, text: str) -> None:
 def _keep_syncing(installation: Installation) -> None:
     """Give each demo brand that has no cadence an hourly one."""
     engine = installation.engine
-    with_cadence = {each.brand_id for each in list_cadences(engine) if each.job == JOB}
+    with_cadence = {each.brand_id for each in list_cadences(engine) if each.job == FULL_SYNC}
     for brand in DEMO_BRANDS:
         if brand.slug not in with_cadence:
-            set_cadence(engine, brand.slug, JOB, "hourly", actor=ACTOR, now=utcnow())
+            set_cadence(engine, brand.slug, FULL_SYNC, "hourly", actor=ACTOR, now=utcnow())
 
 
 def _prepare_login(installation: Installation) -> str:
@@ -197,14 +211,26 @@ def _as_brand(brand: DemoBrand, token_file: Path, simulator: SimulatorServer) ->
         "id": brand.slug,
         "name": brand.name,
         "timezone": brand.timezone,
-        "sources": {"meta": source},
+        "sources": {"meta": source, **_with_places(brand.other_sources, token_file.parent)},
+    }
+
+
+def _with_places(source: Any, folder: Path) -> Any:
+    """A source with the places of its secrets where their names stand."""
+    if not isinstance(source, dict):
+        return source
+    return {
+        key: f"file:{folder / value}.token"
+        if key in {"token", "client_secret"}
+        else _with_places(value, folder)
+        for key, value in source.items()
     }
 
 
 def _request_syncs(installation: Installation) -> dict[str, str]:
     """Ask for a sync of each demo brand, as `pipeline-assets sync` does; request ids by brand."""
     wishes = [
-        Wish(brand_id=brand.slug, job=JOB, trigger=Trigger.MANUAL, requested_by=ACTOR)
+        Wish(brand_id=brand.slug, job=FULL_SYNC, trigger=Trigger.MANUAL, requested_by=ACTOR)
         for brand in DEMO_BRANDS
     ]
     return {
@@ -316,6 +342,8 @@ def _unexpected(current: _Demo, states: Sequence[DatasetState]) -> list[str]:
     outcomes = _outcomes(current.installation.engine, current.requests())
     for state in states:
         outcome = outcomes.get((state.brand_id, state.dataset))
+        if state.state is State.NOT_CONFIGURED:
+            continue
         if state.brand_id != EXPIRED_BRAND:
             if outcome != "succeeded" or state.state is not State.FRESH:
                 problems.append(f"{state.brand_id} {state.dataset} is {state.state}, {outcome}.")
@@ -344,7 +372,7 @@ def _say_where_to_look(current: _Demo, simulator_url: str, password: str) -> Non
         f"Simulated Meta API: {simulator_url}\n"
         "Freshness:          .venv/bin/pipeline-assets status, in a second terminal\n\n"
         f"Fix {EXPIRED_BRAND}: {shlex.join(['cp', *map(_shown, tokens)])}, then Sync now on its"
-        f" page\n  or .venv/bin/pipeline-assets sync {EXPIRED_BRAND} --wait\n\n"
+        f" page\n  or .venv/bin/pipeline-assets sync {EXPIRED_BRAND} {FULL_SYNC} --wait\n\n"
         "Ctrl-C stops everything.",
         err=True,  # standard output is for the matrix
     )

@@ -20,6 +20,7 @@ from pipeline_assets.control.projector import project
 from pipeline_assets.control.request_progress import RequestProgress
 from pipeline_assets.control.requests import RequestState
 from pipeline_assets.control.retries import policies_of
+from pipeline_assets.control.targets import is_all_brands
 from pipeline_assets.errors import PipelineError
 from pipeline_assets.resources.installation import Installation
 
@@ -127,11 +128,14 @@ def lines_of(progress: RequestProgress) -> list[Line]:
         doing += f", waits for a rate limit until {progress.blocked_until:%H:%M:%S} UTC"
     lines = [Line(f"{request.brand_id} {request.job}", doing)]
     for each in progress.datasets:
+        what = each.dataset
+        if is_all_brands(request.brand_id):
+            what = f"{each.brand_id} {what}"
         if each.outcome is not None:
             records = f"{each.records} records" if each.records is not None else ""
-            lines.append(Line(each.dataset, each.outcome, records))
+            lines.append(Line(what, each.outcome, records))
         elif each.stage is not None:
-            lines.append(Line(each.dataset, each.stage, count_text(each.done, each.total)))
+            lines.append(Line(what, each.stage, count_text(each.done, each.total)))
     return lines
 
 

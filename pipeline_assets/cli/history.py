@@ -8,7 +8,6 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.installation import open_installation
 from pipeline_assets.cli.instants import parse_instant
 from pipeline_assets.cli.output import console, json_option, print_json
@@ -16,6 +15,7 @@ from pipeline_assets.cli.requests import SHOWN_ID, duration_text, refresh, state
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.history import Chain, read_history
 from pipeline_assets.control.requests import RequestState, Trigger
+from pipeline_assets.control.targets import read_target
 from pipeline_assets.freshness.ages import age_text
 
 MARKS = {
@@ -57,7 +57,7 @@ def history(
     """
     installation = open_installation()
     for brand_id in brand_ids:
-        get_brand(installation.engine, brand_id)  # an unknown one gets its clear error
+        read_target(installation.engine, brand_id)  # an unknown one gets its clear error
     since_at = parse_instant(since) if since else None
     refresh(installation)
     chains = read_history(

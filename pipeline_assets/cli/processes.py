@@ -41,6 +41,7 @@ class Processes(Supervisor):
     """An installation's processes while the `with` block lasts; see `Supervisor`.
 
     `modules` are the code locations by name, `web` is where our pages are served, if they are.
+    `environment` is what runs' workers find in theirs besides.
     Addresses hold once everything has started. Dagster's UI has no login: it is on loopback.
     """
 
@@ -53,6 +54,7 @@ class Processes(Supervisor):
         dagster_path_prefix: str = "",
         web: Address | None = None,
         modules: Mapping[str, str] = _MODULES,
+        environment: Mapping[str, str] = {},
         announce: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         self._http = requests.Session()
@@ -60,7 +62,8 @@ class Processes(Supervisor):
         self._workspace = home / _WORKSPACE_FILE
         self._path_prefix = dagster_path_prefix
         self._code_servers = {
-            location: _code_server(location, module) for location, module in modules.items()
+            location: _code_server(location, module, environment)
+            for location, module in modules.items()
         }
         self._webserver = Service(
             "Dagster webserver",
@@ -147,6 +150,7 @@ def processes_of(
     settings: Settings,
     *,
     has_web: bool,
+    environment: Mapping[str, str] = {},
     announce: Callable[[str], None] = lambda line: None,  # noqa: ARG005
 ) -> Processes:
     """An installation's processes as its settings want them; a port that is set is fixed."""
@@ -158,11 +162,12 @@ def processes_of(
         web=Address(settings.web_port, settings.web_host, is_fixed="web_port" in is_set)
         if has_web
         else None,
+        environment=environment,
         announce=announce,
     )
 
 
-def _code_server(location: str, module: str) -> Service:
+def _code_server(location: str, module: str, environment: Mapping[str, str]) -> Service:
     """The server of a code location; it listens once it has loaded the code.
 
     Not `dagster code-server start`: that is a proxy which outlives the server that it starts, and
@@ -177,6 +182,7 @@ def _code_server(location: str, module: str) -> Service:
             *("--host", HOST, "--port", str(service.port)),
         ],
         port=0,
+        environment=lambda: environment,
     )
     return service
 

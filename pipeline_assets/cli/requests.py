@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.installation import actor, open_dagster, open_installation
 from pipeline_assets.cli.output import console, json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
@@ -22,6 +21,7 @@ from pipeline_assets.control.requests import (
     get_request,
     list_requests,
 )
+from pipeline_assets.control.targets import is_all_brands, read_target
 from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.resources.installation import Installation
 
@@ -65,7 +65,7 @@ def list_(
     """
     engine = open_installation().engine
     if brand_id is not None:
-        get_brand(engine, brand_id)  # refuses an unknown one
+        read_target(engine, brand_id)  # refuses an unknown one
     found = list_requests(
         engine,
         brand_ids=[brand_id] if brand_id is not None else None,
@@ -167,14 +167,19 @@ def progress_row(progress: RequestProgress) -> dict[str, Any]:
         "blocked_until": progress.blocked_until,
         "progress": [vars(dataset) for dataset in progress.datasets],
         "retry": vars(progress.retry) if progress.retry else None,
+        "left_out": dict(progress.left_out),
     }
 
 
 def print_datasets(progress: RequestProgress) -> None:
     """Print each dataset's outcome and, below, what is wrong and what to do about it."""
     rows = [_dataset_row(each) for each in progress.datasets]
-    print_table(["dataset", "outcome", "records"], rows)
+    has_several_brands = is_all_brands(progress.request.brand_id)
+    columns = ["brand_id"] if has_several_brands else []
+    print_table([*columns, "dataset", "outcome", "records"], rows)
     output = console()
+    for brand_id, reason in progress.left_out.items():
+        output.print(f"{brand_id} is left out: {reason}.", markup=False)
     for line in _problems(progress):
         output.print(line, markup=False)
     if progress.retry is not None:
@@ -185,6 +190,8 @@ def next_try_text(retry: Request) -> str:
     """When which datasets are tried again."""
     at = f"{retry.not_before:%Y-%m-%d %H:%M:%S} UTC"
     which = ", ".join(retry.dataset_keys)
+    if retry.brand_ids is not None:
+        which += f" for {', '.join(retry.brand_ids)}"
     return f"Next try at {at}, of {which} (request {retry.id[:SHOWN_ID]})."
 
 
@@ -218,6 +225,7 @@ def _when(request: Request) -> str:
 def _dataset_row(each: DatasetProgress) -> dict[str, Any]:
     done = f" {each.done} of {each.total}" if each.total else ""
     return {
+        "brand_id": each.brand_id,
         "dataset": each.dataset,
         "outcome": each.outcome or f"{each.stage or ''}{done}",
         "records": each.records,
@@ -225,18 +233,19 @@ def _dataset_row(each: DatasetProgress) -> dict[str, Any]:
 
 
 def _problems(progress: RequestProgress) -> list[str]:
-    """Each distinct error once, with the datasets that it stopped."""
+    """Each distinct error once, with the datasets that it stopped, or the brands of several."""
     problems: dict[tuple[str | None, str | None, str | None], list[str]] = {}
+    request = progress.request
     for each in progress.datasets:
         if each.error_class is not None:
             key = (each.error_class, each.error_message, each.advice)
-            problems.setdefault(key, []).append(each.dataset)
-    request = progress.request
+            whose = each.brand_id if is_all_brands(request.brand_id) else each.dataset
+            problems.setdefault(key, []).append(whose)
     if not problems and request.error_class is not None:  # it ended before it tried any
         problems[request.error_class, request.error_message, request.advice] = []
     lines = []
-    for (error_class, message, advice), datasets in problems.items():
-        where = f" in {', '.join(datasets)}" if datasets else ""
+    for (error_class, message, advice), names in problems.items():
+        where = f" in {', '.join(names)}" if names else ""
         lines += ["", f"{error_class}{where}", f"  {message}"]
         if advice:
             lines.append(f"  What to do: {advice}")

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.cli.following import (
     EXIT_CODES,
     START_DAGSTER,
@@ -39,6 +38,7 @@ from pipeline_assets.control.requests import (
     request_sync,
 )
 from pipeline_assets.control.retries import policies_of
+from pipeline_assets.control.targets import read_target
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.resources.installation import Installation
 
@@ -68,12 +68,14 @@ def sync(
 ) -> None:
     """Have a job run for a brand as soon as possible; JOB is meta_sync unless another is named.
 
+    A job that does all brands of an organization in one run takes `*ORGANIZATION` for BRAND too.
     If it is queued or running already, that is the one you get. With --wait the exit code tells
     how it ended: 0 succeeded, 3 partial, 4 failed, 5 cancelled.
 
     \b
     pipeline-assets sync acme
     pipeline-assets sync acme --dataset ad_assets --reason "new campaign" --wait
+    pipeline-assets sync '*default' template_approval
     """
     check_timeout(timeout_seconds, is_waited_for=is_waited_for)
     wish = Wish(
@@ -85,7 +87,7 @@ def sync(
         datasets=datasets or None,
     )
     installation = open_installation()
-    get_brand(installation.engine, brand_id)  # first of all: an unknown one gets its clear error
+    read_target(installation.engine, brand_id)  # first of all: an unknown one gets its clear error
     with open_dagster(installation.settings) as instance:
         before, request, is_new = _request(installation, instance, wish)
         told = _what_happened(before, request, is_new=is_new)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
 from pipeline_assets.control.cadence_ticks import Preset, next_tick, preset_cron
+from pipeline_assets.control.targets import all_brands_id
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage import audit
@@ -23,7 +24,6 @@ def suggested_cadences(brand: Brand) -> dict[str, Preset]:
         job.name: Preset(job.suggested_cadence)
         for job in JOBS.values()
         if job.suggested_cadence
-        and not job.across_brands
         and all(key in SCHEMAS and brand.sources.has(DATASETS[key].source) for key in job.datasets)
     }
 
@@ -33,17 +33,20 @@ def set_suggested_cadences(
 ) -> list[str]:
     """Set them in the brands' own time zones, where a job has no cadence yet; starts no run.
 
-    Returns what was set as `brand:job`, in that order.
+    A job that does all brands of an organization in one run has one cadence for all of them, which
+    the first brand that wants it brings. Returns what was set as `brand:job`, in that order.
     """
     set_ones = []
     with write_transaction(engine) as connection:
         for brand in brands:
             for job, preset in suggested_cadences(brand).items():
-                cron = preset_cron(preset, brand.id, job)
+                is_shared = JOBS[job].across_brands
+                target_id = all_brands_id(brand.organization_id) if is_shared else brand.id
+                cron = preset_cron(preset, target_id, job)
                 added = connection.execute(
                     dialect_insert(connection, cadences)
                     .values(
-                        brand_id=brand.id,
+                        brand_id=target_id,
                         job=job,
                         cron=cron,
                         timezone=brand.timezone,
@@ -55,7 +58,7 @@ def set_suggested_cadences(
                     .on_conflict_do_nothing()
                 )
                 if added.rowcount:
-                    target = f"{brand.id}:{job}"
+                    target = f"{target_id}:{job}"
                     audit.record(
                         connection,
                         at=now,

@@ -4,6 +4,7 @@ Belongs here: setting, pausing and finding cadences, and storing what is due. Wh
 worked out in `cadence_ticks.py`; a stored request starts as any other does.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand, parse_brand
-from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.control.cadence_ticks import (
     Preset,
     clock_warning,
@@ -29,6 +29,15 @@ from pipeline_assets.control.requests import (
     check_wish,
     store_wishes,
 )
+from pipeline_assets.control.targets import (
+    AllBrands,
+    Target,
+    all_brands_id,
+    organization_of,
+    parse_target,
+    read_target,
+)
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
@@ -55,7 +64,7 @@ _TICK_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """When a job runs for a brand; the table's columns.
+    """When a job runs for a brand, or all brands of an organization; the table's columns.
 
     `checked_at` is when `next_run_at` was worked out; `last_tick_at` is the latest tick that was
     taken, `last_tick_result` what came of it.
@@ -132,7 +141,7 @@ class DueSummary:
 
 
 def preview_cadence(
-    brand: Brand,
+    target: Target,
     job: str,
     cadence: str,
     *,
@@ -145,25 +154,26 @@ def preview_cadence(
     Raises:
         InvalidConfigError: as of `set_cadence`.
     """
-    cron, zone = _cron_and_zone(brand, job, cadence, timezone)
+    cron, zone = _cron_and_zone(target, job, cadence, timezone)
     ticks: list[datetime] = []
     while len(ticks) < count:
         ticks.append(next_tick(cron, zone, ticks[-1] if ticks else now))
     return CadencePreview(
         cron=cron,
         timezone=zone,
-        in_words=_in_words(cron, zone, preset_of(cron, brand.id, job)),
+        in_words=_in_words(cron, zone, preset_of(cron, target.id, job)),
         ticks=tuple(ticks),
         clock_warning=clock_warning(cron, zone, now),
     )
 
 
-def _cron_and_zone(brand: Brand, job: str, cadence: str, timezone: str | None) -> tuple[str, str]:
-    """The cron expression and time zone of a cadence that the brand can have."""
-    check_wish(brand, _wish(brand.id, job))
+def _cron_and_zone(target: Target, job: str, cadence: str, timezone: str | None) -> tuple[str, str]:
+    """The cron expression and time zone of a cadence that the brand, or brands, can have."""
+    check_wish(target, _wish(target.id, job))
     if timezone is not None:  # by the rule that holds for a brand's own
-        brand = parse_brand({**dict(brand), "timezone": timezone})
-    return cron_of(cadence, brand.id, job), brand.timezone
+        brand = target.brands[0] if isinstance(target, AllBrands) else target
+        parse_brand({**dict(brand), "timezone": timezone})
+    return cron_of(cadence, target.id, job), timezone or target.timezone
 
 
 def _in_words(cron: str, timezone: str, preset: Preset | None) -> str:
@@ -184,13 +194,13 @@ def set_cadence(
     """Add or change when the job runs for the brand: a preset's name or five cron fields.
 
     It starts no run: the next tick is the first one after now. The time zone is the brand's own
-    unless one is given. A pause stays.
+    unless one is given. A pause stays. `brand_id` may be `*<organization>`.
 
     Raises:
         InvalidConfigError: the brand, job, cadence or time zone is unknown or cannot work, or the
             brand lacks a source that the job needs.
     """
-    cron, zone = _cron_and_zone(get_brand(engine, brand_id), job, cadence, timezone)
+    cron, zone = _cron_and_zone(read_target(engine, brand_id), job, cadence, timezone)
     changes = {
         "cron": cron,
         "timezone": zone,
@@ -273,7 +283,8 @@ def list_cadences(
     query = _query(brand_id=brand_id, job=job)
     if organization_ids is not None:
         theirs = sa.select(brands.c.id).where(brands.c.organization_id.in_(organization_ids))
-        query = query.where(cadences.c.brand_id.in_(theirs))
+        for_all = [all_brands_id(organization_id) for organization_id in organization_ids]
+        query = query.where(cadences.c.brand_id.in_(theirs) | cadences.c.brand_id.in_(for_all))
     with engine.connect() as connection:
         return _cadences(connection, query)
 
@@ -309,7 +320,7 @@ def store_due(engine: sa.Engine, *, now: datetime) -> DueSummary:
     with write_transaction(engine) as connection:
         due = _take_due(connection, now)
         brand_rows = _brand_rows(connection, {cadence.brand_id for cadence in due})
-        ticks = [_tick(each, brand_rows.get(each.brand_id), now=now) for each in due]
+        ticks = [_tick(each, brand_rows.get(each.brand_id, ()), now=now) for each in due]
         if ticks:  # else another scheduler has been faster
             ticks = _request(connection, ticks, now=now)
             _write_ticks(connection, ticks)
@@ -327,7 +338,7 @@ class _Tick:
     is_realigned: bool = False
 
 
-def _tick(cadence: Cadence, brand_row: Row | None, *, now: datetime) -> _Tick:
+def _tick(cadence: Cadence, brand_rows: Sequence[Row], *, now: datetime) -> _Tick:
     next_run_at, problem = _next_run_at(cadence, now)
     moved: Row = {"next_run_at": next_run_at, "checked_at": now}
     if cadence.next_run_at > now:  # the clock was far ahead
@@ -335,7 +346,7 @@ def _tick(cadence: Cadence, brand_row: Row | None, *, now: datetime) -> _Tick:
     moved["last_tick_at"] = cadence.next_run_at
     if not cadence.is_paused(now):
         moved |= _NO_PAUSE
-    skipped = problem or _reason_to_skip(cadence, brand_row, now)
+    skipped = problem or _reason_to_skip(cadence, brand_rows, now)
     if skipped is not None:
         moved["last_tick_result"] = skipped
     return _Tick(cadence=cadence, changes=moved, skipped=skipped)
@@ -374,16 +385,18 @@ def _next_run_at(cadence: Cadence, now: datetime) -> tuple[datetime, str | None]
         return now + _BROKEN_WAIT, f"broken: {error}"
 
 
-def _reason_to_skip(cadence: Cadence, brand_row: Row | None, now: datetime) -> str | None:
+def _reason_to_skip(cadence: Cadence, brand_rows: Sequence[Row], now: datetime) -> str | None:
     if cadence.is_paused(now):
         return f"paused: {cadence.paused_reason}"
-    if brand_row is None:
+    if not brand_rows:
         return f"broken: there is no brand {cadence.brand_id!r} any more"
     try:
-        brand = parse_brand(brand_row)
-        if brand.is_paused(now):
-            return f"paused with its brand: {brand.paused_reason}"
-        check_wish(brand, _wish(cadence.brand_id, cadence.job))
+        target = parse_target(cadence.brand_id, brand_rows)
+        if isinstance(target, Brand) and target.is_paused(now):
+            return f"paused with its brand: {target.paused_reason}"
+        check_wish(target, _wish(cadence.brand_id, cadence.job))
+        if isinstance(target, AllBrands):
+            target.choose(JOBS[cadence.job], now=now)  # at least one is not paused
     except InvalidConfigError as error:
         return f"refused: {error}"
     return None
@@ -412,11 +425,20 @@ def _take_due(connection: sa.Connection, now: datetime) -> list[Cadence]:
     return sorted(_cadences(connection, query), key=lambda cadence: cadence.target)
 
 
-def _brand_rows(connection: sa.Connection, brand_ids: Collection[str]) -> dict[str, Row]:
-    """What the registry holds of these brands, by id, unchecked: one bad row harms no other."""
+def _brand_rows(
+    connection: sa.Connection, target_ids: Collection[str]
+) -> Mapping[str, Sequence[Row]]:
+    """What the registry holds of each target's brands, unchecked: one bad row harms no other."""
+    organization_ids = set(filter(None, map(organization_of, target_ids)))
     columns = [brands.c[name] for name in Brand.model_fields]
-    rows = connection.execute(sa.select(*columns).where(brands.c.id.in_(brand_ids))).mappings()
-    return {row["id"]: dict(row) for row in rows}
+    query = sa.select(*columns).where(
+        brands.c.id.in_(target_ids) | brands.c.organization_id.in_(organization_ids)
+    )
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in connection.execute(query).mappings():
+        for target_id in (row["id"], all_brands_id(row["organization_id"])):
+            found[target_id].append(dict(row))
+    return found
 
 
 def _write_ticks(connection: sa.Connection, ticks: Sequence[_Tick]) -> None:
@@ -501,14 +523,15 @@ def _unknown(brand_id: str, job: str) -> InvalidConfigError:
 
 def _audited(connection: sa.Connection, cadence: Cadence, action: str, detail: Row) -> Cadence:
     """The cadence, its latest change recorded in the same transaction."""
-    organization = sa.select(brands.c.organization_id).where(brands.c.id == cadence.brand_id)
+    of_brand = sa.select(brands.c.organization_id).where(brands.c.id == cadence.brand_id)
     audit.record(
         connection,
         at=cadence.updated_at,
         actor=cadence.updated_by,
         action=action,
         target=cadence.target,
-        organization_id=connection.execute(organization).scalar_one_or_none(),
+        organization_id=organization_of(cadence.brand_id)
+        or connection.execute(of_brand).scalar_one_or_none(),
         detail=detail,
     )
     return cadence

@@ -25,6 +25,9 @@ from pipeline_assets.redaction import redact
 INCOMPLETE = "incomplete"
 """Prefix of the metadata of a materialization that lacks a part of the brand (see `Failure`)."""
 
+FAILED_BRANDS = "failed_brands"
+"""Metadata of a step's failure: what went wrong, by brand, in a run over several."""
+
 INTERRUPTED = "DagsterExecutionInterruptedError"
 """What a step fails with when its run is ended from outside: by a person, or over its time."""
 
@@ -207,20 +210,21 @@ def read_history(
     """One run's history from its events; None for a run that has none of our datasets."""
     run = record.dagster_run
     steps: dict[tuple[str, str], StepHistory] = {}
-    by_step_key: dict[str, list[StepHistory]] = {}
+    by_step_key: dict[str, dict[str, StepHistory]] = {}
     run_failure: Failure | None = None
+    chosen = _chosen_brands(run)
     for event, at in _events(instance, run.run_id):
         if event.event_type is dg.DagsterEventType.RUN_FAILURE:
             run_failure = _run_failure(event)
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
             brand = event.partition or run.tags.get(PARTITION)
-            if brand and event.asset_key:
-                dataset = event.asset_key.to_user_string()
+            dataset = event.asset_key.to_user_string() if event.asset_key else ""
+            if brand and dataset and brand in chosen.get(dataset, {brand}):
                 planned = StepHistory(planned_at=at, window=_window(run, dataset))
                 step = steps.setdefault((brand, dataset), planned)
-                by_step_key.setdefault(event.step_key or dataset, []).append(step)
+                by_step_key.setdefault(event.step_key or dataset, {})[brand] = step
         else:
-            _apply(event, at, steps, by_step_key.get(event.step_key or "", []))
+            _apply(event, at, steps, by_step_key.get(event.step_key or "", {}))
     job = job_of_run(run.job_name, {dataset for _, dataset in steps})
     if job is None or not steps:
         return None
@@ -278,6 +282,18 @@ def _window(run: dg.DagsterRun, dataset: str) -> tuple[date, date] | None:
         return date.fromisoformat(config["since"]), date.fromisoformat(config["until"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _chosen_brands(run: dg.DagsterRun) -> dict[str, frozenset[str]]:
+    """By dataset, the brands that a run over several is for: its range spans others' partitions."""
+    config: Any = run.run_config
+    found = {}
+    for dataset, op in (config.get("ops") or {}).items():
+        try:
+            found[dataset] = frozenset(op["config"]["brands"])
+        except (KeyError, TypeError):  # none are named
+            continue
+    return found
 
 
 def run_limit(instance: dg.DagsterInstance) -> int | None:
@@ -390,7 +406,7 @@ def _apply(
     event: dg.DagsterEvent,
     at: datetime,
     steps: Mapping[tuple[str, str], StepHistory],
-    of_step: Sequence[StepHistory],
+    of_step: Mapping[str, StepHistory],
 ) -> None:
     if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
         materialization = event.step_materialization_data.materialization
@@ -400,11 +416,13 @@ def _apply(
             values = {key: value.value for key, value in materialization.metadata.items()}
             step.materialization = Materialization(at, values)
         return
-    for step in of_step:
-        if event.event_type is dg.DagsterEventType.STEP_START:
+    if event.event_type is dg.DagsterEventType.STEP_START:
+        for step in of_step.values():
             step.started_at = at
-        else:
-            step.failed_at, step.failure = at, _step_failure(event)
+        return
+    failure, of_brands = _step_failure(event), _failures_of_brands(event)
+    for brand, step in of_step.items():
+        step.failed_at, step.failure = at, of_brands.get(brand, failure)
 
 
 def _events(
@@ -435,6 +453,13 @@ def _step_failure(event: dg.DagsterEvent) -> Failure:
         return Failure("UnknownError", "The step failed without an error in Dagster's log.")
     cause = data.error.cause or data.error
     return Failure(cause.cls_name or "UnknownError", cause.message.strip())
+
+
+def _failures_of_brands(event: dg.DagsterEvent) -> dict[str, Failure]:
+    user_data = event.step_failure_data.user_failure_data
+    found = user_data.metadata.get(FAILED_BRANDS) if user_data else None
+    values: Any = found.value if found else {}
+    return {brand: failure_from_metadata(each) for brand, each in values.items()}
 
 
 def failure_from_metadata(

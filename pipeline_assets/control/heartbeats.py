@@ -59,13 +59,12 @@ class Heartbeat:
         on_error: Callable[[Exception], None],
     ) -> None:
         self._engine = engine
-        self._run_id, self._dataset = run_id, dataset
+        self._run_id, self._dataset, self._brand_id = run_id, dataset, brand_id
         self._on_error = on_error
         process = psutil.Process()
         self._identity = {
             "run_id": run_id,
             "dataset": dataset,
-            "brand_id": brand_id,
             "host": socket.gethostname(),
             "boot_id": birth_of(process),
             "pid": process.pid,
@@ -117,7 +116,8 @@ class Heartbeat:
         return {"done": self._done, "total": self._total, "stage": self._stage}
 
     def _write(self) -> None:
-        now = {**self._said(), "beat_at": utcnow()}
+        # A run over several brands has one row, which tells of the brand that it is at.
+        now = {**self._said(), "brand_id": self._brand_id, "beat_at": utcnow()}
         with write_transaction(self._engine) as connection:
             updated = connection.execute(run_heartbeats.update().where(*self._mine()).values(now))
             if not updated.rowcount:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline_assets.control.request_tracking import state_of, without_success
+from pipeline_assets.control.request_tracking import PARTIAL, state_of, without_success
 from pipeline_assets.control.requests import (
     ACTIVE_STATES,
     IS_ACTIVE,
@@ -20,6 +20,7 @@ from pipeline_assets.control.requests import (
     Trigger,
     as_requests,
 )
+from pipeline_assets.control.targets import is_all_brands
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.storage.tables import dataset_attempts, requests
 
@@ -254,7 +255,9 @@ def _is_dropped(request: Request) -> bool:
 
 
 def _has_setback(request: Request) -> bool:
-    return any(outcome != "succeeded" for outcome in (request.outcomes or {}).values())
+    """Whether its attempts tell more of its error; of several brands' its own words tell most."""
+    has_failed = any(outcome != "succeeded" for outcome in (request.outcomes or {}).values())
+    return has_failed and not is_all_brands(request.brand_id)
 
 
 def _read_setbacks(
@@ -281,7 +284,7 @@ def _read_setbacks(
 def _chain(tries: Sequence[Request], setbacks: Mapping[tuple[str, str], Row]) -> Chain:
     first, last = tries[0], tries[-1]
     latest = {key: request for request in tries for key in _outcomes(request)}
-    outcomes = {key: _outcomes(latest[key])[key] for key in in_order(latest)}
+    outcomes = {key: _outcome(tries, key) for key in in_order(latest)}
     active = [request for request in tries if request.state.is_active]
     state = _state(active, last, outcomes)
     is_solved = state is RequestState.SUCCEEDED
@@ -317,6 +320,15 @@ def _chain(tries: Sequence[Request], setbacks: Mapping[tuple[str, str], Row]) ->
         run_ids=tuple(request.run_id for request in tries if request.run_id),
         requests=tuple(tries),
     )
+
+
+def _outcome(tries: Sequence[Request], dataset: str) -> str:
+    """How a dataset ended: as its last try did.
+
+    One that some brands have stays partial whatever the tries for the others come to.
+    """
+    ends = [each[dataset] for each in map(_outcomes, tries) if dataset in each]
+    return PARTIAL if ends[-1] == "failed" and PARTIAL in ends else ends[-1]
 
 
 def _outcomes(request: Request) -> Mapping[str, str]:

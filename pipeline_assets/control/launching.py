@@ -22,9 +22,11 @@ from pipeline_assets.control.requests import (
     Wish,
     as_requests,
     check_wish,
+    narrowed,
 )
 from pipeline_assets.control.resyncs import piece_ended, windowed_datasets
 from pipeline_assets.control.run_tags import REQUEST_ID, lane_tags
+from pipeline_assets.control.targets import AllBrands, Target, read_targets
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage.engine import write_transaction
@@ -54,14 +56,18 @@ _TAG_LENGTH = 200  # PostgreSQL's index of tags takes no more than a few thousan
 
 @dataclass(frozen=True)
 class Launch:
-    """One run to start, as Dagster wants it. `datasets` None: all of the job's."""
+    """One run to start, as Dagster wants it. `datasets` None: all of the job's.
+
+    One `is_across` brands works on a range of partitions; its config says on which of them.
+    """
 
     request_id: str
     job: str
-    brand_id: str
+    brand_ids: tuple[str, ...]
     datasets: tuple[str, ...] | None
     tags: dict[str, str]
     run_config: dict[str, Any] = field(default_factory=dict)
+    is_across: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,11 @@ def choose_launches(
         due = _read_due(
             connection, now=now, room=slots * WAITING_PER_SLOT, default_app_id=default_app_id
         )
-        wanted = {request.brand_id for request in due}
-        found = {brand.id: brand for brand in read_brands(connection, brand_ids=wanted)}
+        found = read_targets(connection, {request.brand_id for request in due})
     launches, rejected = [], []
     for request in due:
         try:
-            launches.append(_launch(request, found.get(request.brand_id)))
+            launches.append(_launch(request, found.get(request.brand_id), now=now))
         except InvalidConfigError as error:
             rejected.append((request, error))
     if rejected:
@@ -207,32 +212,45 @@ def shared_limits(brand: Brand, keys: Iterable[str], default_app_id: str) -> set
     return {key for key in keys if ":".join(key.split(":")[:2]) in own}
 
 
-def _launch(request: Request, brand: Brand | None) -> Launch:
-    if brand is None:
+def _launch(request: Request, target: Target | None, *, now: datetime) -> Launch:
+    if target is None:
         raise InvalidConfigError(
             f"There is no brand {request.brand_id!r}.",
             advice="`pipeline-assets brands list` shows all.",
         )
     wish = Wish(
-        brand_id=brand.id,
+        brand_id=target.id,
         job=request.job,
         trigger=request.trigger,
         requested_by=request.requested_by,
         datasets=request.datasets,
     )
-    check_wish(brand, wish)
+    check_wish(target, wish)
+    job = JOBS[request.job]
+    tags = {
+        REQUEST_ID: request.id,
+        "dagster/priority": str(request.priority),
+        "pipeline/trigger": request.trigger.value,
+        "pipeline/requested_by": request.requested_by[:_TAG_LENGTH],
+    }
+    if isinstance(target, AllBrands):
+        chosen = target.choose(job, now=now, among=request.brand_ids)
+        config = {"brands": list(chosen.brand_ids), "left_out": dict(chosen.left_out)}
+        return Launch(
+            request_id=request.id,
+            job=request.job,
+            brand_ids=chosen.brand_ids,
+            datasets=request.datasets,
+            tags=tags | lane_tags(request.job, target.id),
+            run_config={"ops": {key: {"config": config} for key in request.dataset_keys}},
+            is_across=True,
+        )
     return Launch(
         request_id=request.id,
         job=request.job,
-        brand_id=brand.id,
-        datasets=request.datasets,
-        tags={
-            **lane_tags(request.job, brand.id, max_runtime=brand.max_runtime(JOBS[request.job])),
-            REQUEST_ID: request.id,
-            "dagster/priority": str(request.priority),
-            "pipeline/trigger": request.trigger.value,
-            "pipeline/requested_by": request.requested_by[:_TAG_LENGTH],
-        },
+        brand_ids=(target.id,),
+        datasets=narrowed(target, wish).datasets,
+        tags=tags | lane_tags(request.job, target.id, max_runtime=target.max_runtime(job)),
         run_config=_window_config(request),
     )
 

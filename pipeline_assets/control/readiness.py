@@ -25,7 +25,6 @@ from pipeline_assets.freshness.readiness import (
     judge_brands,
     judge_page,
 )
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.tables import brands, dataset_status, requests
 
 
@@ -151,7 +150,6 @@ def _judge(page: Page, rows: Sequence[Any], *, now: datetime) -> Readiness:
     facts = {
         need.dataset: _facts(need, brand, statuses.get(need.dataset), active, now=now)
         for need in page.needs
-        if need.dataset in SCHEMAS
     }
     return judge_page(page, facts, brand_id=brand.id, pause=_pause(brand, now), now=now)
 

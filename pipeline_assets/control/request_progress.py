@@ -2,14 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import read_brands
 from pipeline_assets.control.history import in_order
 from pipeline_assets.control.launching import (
     busy_limits,
@@ -25,6 +24,8 @@ from pipeline_assets.control.requests import (
     get_request,
 )
 from pipeline_assets.control.run_tags import ALL_BRANDS
+from pipeline_assets.control.targets import AllBrands, Target, is_all_brands, read_targets
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.storage.tables import (
     dataset_attempts,
     rate_budgets,
@@ -62,7 +63,8 @@ class RequestProgress:
 
     `waits_for` says what it has to wait for before it runs (empty when it runs or has ended),
     `blocked_until` is when the last limit that its brand shares opens again, and `retry` the
-    further try that its failure has brought about.
+    further try that its failure has brought about. `left_out` are the brands that a request for all
+    of an organization's passes over as things are, each with why, until it has ended.
     """
 
     request: Request
@@ -70,6 +72,7 @@ class RequestProgress:
     blocked_until: datetime | None
     datasets: tuple[DatasetProgress, ...]
     retry: Request | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_progress(
@@ -124,7 +127,7 @@ def read_progresses(
     now: datetime,
     default_app_id: str = "default",
 ) -> list[RequestProgress]:
-    """How far each of these requests is; eight queries at most, however many they are.
+    """How far each of these requests is; nine queries at most, however many they are.
 
     A failure's `retry` is not looked for: among active requests it stands by itself.
     """
@@ -140,6 +143,7 @@ def read_progresses(
             blocked_until=_blocked_until(request, around, default_app_id),
             datasets=_datasets(request, attempts[request.id], beats[request.run_id or ""]),
             retry=None,
+            left_out=_left_out(request, around, now=now),
         )
         for request in found
     ]
@@ -149,7 +153,7 @@ def read_progresses(
 class _Surroundings:
     """What requests wait for: their brands, the limits, the line, and what runs for the brands."""
 
-    brands: Mapping[str, Brand]
+    targets: Mapping[str, Target]
     busy: Collection[str]
     blocks: Mapping[str, datetime]
     line: Mapping[str, int]
@@ -169,7 +173,7 @@ def _read_surroundings(
         IS_ACTIVE, requests.c.state == RequestState.RUNNING, requests.c.brand_id.in_(brand_ids)
     )
     return _Surroundings(
-        brands={brand.id: brand for brand in read_brands(connection, brand_ids=brand_ids)},
+        targets=read_targets(connection, brand_ids),
         busy=busy_limits(connection, now=now),
         blocks={row[0]: row[1] for row in connection.execute(blocks)},
         line={each: place for place, each in enumerate(read_line(connection, now=now))},
@@ -190,7 +194,8 @@ def _read_attempts(
     brand_of = {request.id: request.brand_id for request in found}
     attempts: dict[str, dict[tuple[str, str], Row]] = defaultdict(dict)
     for row in connection.execute(query).mappings():
-        if brand_of[row["request_id"]] in {ALL_BRANDS, row["brand_id"]}:
+        target_id = brand_of[row["request_id"]]
+        if is_all_brands(target_id) or target_id in {ALL_BRANDS, row["brand_id"]}:
             attempts[row["request_id"]][row["brand_id"], row["dataset"]] = dict(row)
     return attempts
 
@@ -221,8 +226,8 @@ def _waits_for(
     if request.not_before > now:
         what = "its next try" if request.attempt > 1 else "its time"
         return f"{what} at {request.not_before:%Y-%m-%d %H:%M:%S} UTC"
-    brand = around.brands.get(request.brand_id)
-    if brand is not None:
+    brand = around.targets.get(request.brand_id)
+    if isinstance(brand, Brand):
         held = why_held(request, brand, busy=around.busy, now=now, default_app_id=default_app_id)
         if held is not None:
             return held
@@ -240,11 +245,18 @@ def _waits_in_dagster(request: Request, around: _Surroundings) -> str:
 
 
 def _blocked_until(request: Request, around: _Surroundings, default_app_id: str) -> datetime | None:
-    brand = around.brands.get(request.brand_id)
-    if request.state is not RequestState.RUNNING or brand is None:
+    brand = around.targets.get(request.brand_id)
+    if request.state is not RequestState.RUNNING or not isinstance(brand, Brand):
         return None
     shared = shared_limits(brand, around.blocks, default_app_id)
     return max((around.blocks[key] for key in shared), default=None)
+
+
+def _left_out(request: Request, around: _Surroundings, *, now: datetime) -> Mapping[str, str]:
+    target = around.targets.get(request.brand_id)
+    if not isinstance(target, AllBrands) or request.job not in JOBS:
+        return {}
+    return target.left_out(JOBS[request.job], now=now, among=request.brand_ids)
 
 
 def _read_retry(connection: sa.Connection, request: Request) -> Request | None:

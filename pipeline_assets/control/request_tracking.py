@@ -26,6 +26,7 @@ from pipeline_assets.control.requests import (
 )
 from pipeline_assets.control.retries import Retry, RetryPolicies, Setback, plan_retry
 from pipeline_assets.control.run_tags import ALL_BRANDS, REQUEST_ID
+from pipeline_assets.control.targets import all_brands_id, is_all_brands, organization_of
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.storage.engine import dialect_insert
 from pipeline_assets.storage.tables import brands, dataset_attempts, requests
@@ -38,6 +39,8 @@ _TOO_LATE = timedelta(days=1)
 _NOT_TRIED = "NotTried"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _WORST_FIRST = ("failed", "skipped", "cancelled", "succeeded")
+PARTIAL = "partial"
+"""The outcome of a dataset that some brands of a run over several have, and others have not."""
 
 _FATAL = frozenset(key for key, dataset in DATASETS.items() if dataset.fatal)
 
@@ -141,20 +144,23 @@ def _adopt(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
         connection, [h.request_id for h in histories if h.owner_id in missing and h.request_id]
     )
     organizations: dict[str, str] = {}
-    brand_ids = {_brand_of(wanted[each]) for each in missing}
+    brand_ids = {brand for each in missing for brand, _ in wanted[each].steps}
     owners = sa.select(brands.c.id, brands.c.organization_id).where(brands.c.id.in_(brand_ids))
     for row in connection.execute(owners):
         organizations[row.id] = row.organization_id
     for owner_id in sorted(missing):
         history = wanted[owner_id]
         before = repeated.get(history.request_id or "")
-        brand_id = _brand_of(history)
+        brand_id = _target_of(history, organizations)
         connection.execute(
             dialect_insert(connection, requests)
             .values(
                 id=owner_id,
-                organization_id=organizations.get(brand_id),
+                organization_id=organization_of(brand_id) or organizations.get(brand_id),
                 brand_id=brand_id,
+                brand_ids=sorted({brand for brand, _ in history.steps})
+                if is_all_brands(brand_id)
+                else None,
                 job=history.job,
                 datasets=sorted({key for _, key in history.steps}, key=list(DATASETS).index),
                 state=RequestState.LAUNCHED,
@@ -173,9 +179,16 @@ def _adopt(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
         )
 
 
-def _brand_of(history: RunHistory) -> str:
+def _target_of(history: RunHistory, organizations: Mapping[str, str]) -> str:
+    """Its one brand; `*<organization>` for several of one where its job does such, else `*`."""
     found = {brand for brand, _ in history.steps}
-    return found.pop() if len(found) == 1 else ALL_BRANDS
+    if len(found) == 1:
+        return found.pop()
+    owners = {organizations.get(brand) for brand in found}
+    organization_id = owners.pop() if len(owners) == 1 else None
+    if organization_id is None or not JOBS[history.job].across_brands:
+        return ALL_BRANDS
+    return all_brands_id(organization_id)
 
 
 def _changes(connection: sa.Connection, request: Request, history: RunHistory) -> Row:
@@ -198,7 +211,8 @@ def _changes(connection: sa.Connection, request: Request, history: RunHistory) -
 
 
 def _end(connection: sa.Connection, request: Request, history: RunHistory) -> Row:
-    attempts = _last_attempts(connection, request.id)
+    of_brands = _last_attempts(connection, request.id)
+    attempts = _over_brands(of_brands)
     outcomes = {key: row["outcome"] for key, row in attempts.items()}
     forgotten = [key for key in request.dataset_keys if key not in outcomes]
     is_cancelled = history.state is RunState.CANCELLED
@@ -210,45 +224,70 @@ def _end(connection: sa.Connection, request: Request, history: RunHistory) -> Ro
         error = _as_row(history.failure or _not_tried(forgotten))
     if state is RequestState.CANCELLED:
         error = None
+    message = error["error_message"] if error else None
+    if error and "brand_id" in error and is_all_brands(request.brand_id):
+        message = _in_all(of_brands, error)
     return {
         "state": state,
         "finished_at": history.ended_at,
         "outcomes": outcomes,
         "records": sum(row["records"] or 0 for row in attempts.values()),
         "error_class": error["error_class"] if error else None,
-        "error_message": error["error_message"] if error else None,
+        "error_message": message,
         "advice": error["advice"] if error else None,
     }
 
 
-def _last_attempts(connection: sa.Connection, request_id: str) -> dict[str, Row]:
-    """The last ended attempt at each dataset, in the catalogue's order.
+def _in_all(of_brands: Mapping[tuple[str, str], Row], worst: Row) -> str:
+    """The error of one brand as that of a request for several."""
+    outcomes = [row["outcome"] for (key, _), row in of_brands.items() if key == worst["dataset"]]
+    bad_count = sum(outcome != "succeeded" for outcome in outcomes)
+    which = f"{bad_count} of {len(outcomes)} brands, first {worst['brand_id']}"
+    return f"{which}: {worst['error_message'] or 'it did not end.'}"
 
-    Of a run over several brands it is the worst one's, with the records of all.
-    """
+
+def _last_attempts(connection: sa.Connection, request_id: str) -> dict[tuple[str, str], Row]:
+    """The last ended attempt of each (dataset, brand)."""
     columns = dataset_attempts.c
     query = (
         sa.select(dataset_attempts)
         .where(columns.request_id == request_id, columns.outcome.is_not(None))
         .order_by(columns.planned_at, columns.run_id)
     )
-    last: dict[tuple[str, str], Row] = {
+    return {
         (row["dataset"], row["brand_id"]): dict(row) for row in connection.execute(query).mappings()
     }
-    worst: dict[str, Row] = {}
-    for (dataset, _), row in sorted(
-        last.items(), key=lambda item: -_WORST_FIRST.index(item[1]["outcome"])
-    ):
-        better = worst[dataset]["records"] if dataset in worst else None
-        worst[dataset] = {**row, "records": (row["records"] or 0) + (better or 0)}
-    return {key: worst[key] for key in DATASETS if key in worst}
+
+
+def _over_brands(attempts: Mapping[tuple[str, str], Row]) -> dict[str, Row]:
+    """The attempt at each dataset, in the catalogue's order.
+
+    Of a run over several brands it is the worst one's, with the records of all; its outcome is
+    `PARTIAL` when it went well for others.
+    """
+    by_dataset: dict[str, list[Row]] = {key: [] for key in DATASETS}
+    for (dataset, _), row in sorted(attempts.items()):
+        by_dataset.setdefault(dataset, []).append(row)
+    found = {}
+    for dataset, rows in by_dataset.items():
+        if rows:
+            worst = min(rows, key=lambda row: _WORST_FIRST.index(row["outcome"]))
+            has_success = any(row["outcome"] == "succeeded" for row in rows)
+            is_mixed = has_success and worst["outcome"] != "succeeded"
+            found[dataset] = {
+                **worst,
+                "records": sum(row["records"] or 0 for row in rows),
+                "outcome": PARTIAL if is_mixed else worst["outcome"],
+            }
+    return found
 
 
 def state_of(outcomes: Mapping[str, str]) -> RequestState:
     """How a wish ended whose datasets ended like this; failed when none was tried."""
-    failed = {key for key, outcome in outcomes.items() if outcome != "succeeded"}
+    failed = {key for key, outcome in outcomes.items() if outcome not in {"succeeded", PARTIAL}}
     if outcomes and not failed:
-        return RequestState.SUCCEEDED
+        is_partial = PARTIAL in outcomes.values()
+        return RequestState.PARTIAL if is_partial else RequestState.SUCCEEDED
     if failed & _FATAL or failed == outcomes.keys():
         return RequestState.FAILED
     return RequestState.PARTIAL
@@ -304,13 +343,24 @@ def _follow_up(
 def _is_unwanted(request: Request, *, now: datetime) -> bool:
     return (
         request.cancel_requested_at is not None
-        or request.brand_id == ALL_BRANDS  # a request that is started names one brand
+        or request.brand_id == ALL_BRANDS  # nothing that a request could ask for
         or (request.finished_at is not None and now - request.finished_at > _TOO_LATE)
     )
 
 
 def _plan(connection: sa.Connection, request: Request, *, policies: RetryPolicies) -> Retry | None:
     attempts = _last_attempts(connection, request.id)
+    setbacks = (
+        _setbacks_of_brands(attempts)
+        if is_all_brands(request.brand_id)
+        else _setbacks_of_datasets(request, _over_brands(attempts))
+    )
+    return plan_retry(
+        setbacks, attempt=request.attempt, policy=policies.of(request.job), key=request.id
+    )
+
+
+def _setbacks_of_datasets(request: Request, attempts: Mapping[str, Row]) -> dict[str, Setback]:
     setbacks: dict[str, Setback] = {}
     for key in request.dataset_keys:
         row = attempts.get(key)
@@ -324,9 +374,15 @@ def _plan(connection: sa.Connection, request: Request, *, policies: RetryPolicie
                 error_class=row["error_class"] or "",
                 retry_after_seconds=row["retry_after_seconds"],
             )
-    return plan_retry(
-        setbacks, attempt=request.attempt, policy=policies.of(request.job), key=request.id
-    )
+    return setbacks
+
+
+def _setbacks_of_brands(attempts: Mapping[tuple[str, str], Row]) -> dict[str, Setback]:
+    return {
+        brand_id: Setback(False, row["error_class"] or "", row["retry_after_seconds"])
+        for (_, brand_id), row in sorted(attempts.items())
+        if row["outcome"] == "failed"
+    }
 
 
 def _store_retry(
@@ -339,14 +395,16 @@ def _store_retry(
 ) -> bool:
     tries = policies.of(request.job).count + 1
     is_urgent_no_more = min(request.priority, USUAL_PRIORITY)
+    is_by_brand = is_all_brands(request.brand_id)
     stored = connection.execute(
         dialect_insert(connection, requests)
         .values(
             id=str(uuid4()),
             organization_id=request.organization_id,
             brand_id=request.brand_id,
+            brand_ids=list(retry.names) if is_by_brand else None,
             job=request.job,
-            datasets=list(retry.datasets),
+            datasets=request.datasets if is_by_brand else list(retry.names),
             window_since=request.window_since,
             window_until=request.window_until,
             state=RequestState.QUEUED,

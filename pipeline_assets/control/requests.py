@@ -6,7 +6,7 @@ in `request_tracking.py`, what starts them in `launching.py`.
 
 import difflib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -14,8 +14,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import get_brand
+from pipeline_assets.control.targets import AllBrands, Target, organization_of, read_target
 from pipeline_assets.datasets import DATASETS, JOBS, Job
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.schemas import SCHEMAS
@@ -48,7 +47,7 @@ class RequestState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
-    """Some datasets failed, no fatal one."""
+    """Some datasets or some brands failed, no fatal dataset."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -85,8 +84,9 @@ _ID_LENGTH = 36  # a UUID's
 class Wish:
     """A job to run for a brand. `datasets` None: all of the job's.
 
-    `window` is a first and a last day to sync instead of the usual ones; `requested_by` names a
-    person, a token or a part of the system, such as `cli:alice` or `schedule`.
+    `brand_id` may be `*<organization>`, for a job that does all of its brands in one run. `window`
+    is a first and a last day to sync instead of the usual ones; `requested_by` names a person, a
+    token or a part of the system, such as `cli:alice` or `schedule`.
     """
 
     brand_id: str
@@ -110,11 +110,16 @@ class StoredWish:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One stored request; the table's columns."""
+    """One stored request; the table's columns.
+
+    `brand_id` is `*<organization>` for a run over its brands, `*` for one that a person started in
+    Dagster over brands of several. `brand_ids` keeps the former to some of the brands.
+    """
 
     id: str
     organization_id: str | None
     brand_id: str
+    brand_ids: tuple[str, ...] | None
     job: str
     datasets: tuple[str, ...] | None
     window_since: date | None
@@ -156,39 +161,63 @@ class Request:
         return JOBS[self.job].datasets if self.job in JOBS else ()
 
 
-def check_wish(brand: Brand, wish: Wish) -> None:
-    """Return when the wish can be carried out for this brand.
+def check_wish(target: Target, wish: Wish) -> None:
+    """Return when the wish can be carried out for this brand, or these brands.
 
     Raises:
         InvalidConfigError: an unknown job or dataset, one that does not belong to the job, or one
-            whose source the brand has not configured.
+            whose source the brand (or each of the brands) has not configured; all brands of an
+            organization for a job that runs brand by brand.
     """
     job = check_job(wish.job)
-    for key in wish.datasets if wish.datasets is not None else job.datasets:
+    if isinstance(target, AllBrands) and not job.across_brands:
+        raise InvalidConfigError(
+            f"{job.name} does one brand in a run, not all of organization"
+            f" {target.organization_id}.",
+            advice="Name one brand.",
+        )
+    for key in narrowed(target, wish).datasets or job.datasets:
         if key not in job.datasets:
             raise InvalidConfigError(
                 f"{key!r} is not a dataset of {job.name}.",
                 advice=f"Its datasets are {', '.join(job.datasets)}.",
             )
-        if not brand.sources.has(DATASETS[key].source):
-            raise InvalidConfigError(
-                f"Brand {brand.id} has no source {DATASETS[key].source}, which {key} needs.",
-                advice="Configure it with `pipeline-assets brands apply`.",
-            )
+        _check_source(target, key)
     if wish.datasets == ():
         raise InvalidConfigError("The request names no dataset.")
 
 
+def narrowed(target: Target, wish: Wish) -> Wish:
+    """The wish for what the brand has configured of a job over several sources."""
+    job = JOBS.get(wish.job)
+    if job is None or wish.datasets is not None or isinstance(target, AllBrands):
+        return wish
+    has = job.datasets_with(target.sources.configured)
+    return wish if has in {(), job.datasets} else replace(wish, datasets=has)
+
+
+def _check_source(target: Target, dataset: str) -> None:
+    source = DATASETS[dataset].source
+    if isinstance(target, AllBrands):
+        whose = f"No brand of organization {target.organization_id} has the source"
+        has_it = any(brand.sources.has(source) for brand in target.brands)
+    else:
+        whose, has_it = f"Brand {target.id} has no source", target.sources.has(source)
+    if not has_it:
+        raise InvalidConfigError(
+            f"{whose} {source}, which {dataset} needs.",
+            advice="Configure it with `pipeline-assets brands apply`.",
+        )
+
+
 def check_job(name: str) -> Job:
-    """The job of this name, if it can run for a brand.
+    """The job of this name, if it is built.
 
     Raises:
         InvalidConfigError: there is no such job, or it is not built.
     """
     built = [
-        job.name
-        for job in JOBS.values()
-        if not job.across_brands and all(dataset in SCHEMAS for dataset in job.datasets)
+        job.name for job in JOBS.values() if all(dataset in SCHEMAS for dataset in job.datasets)
     ]
     if name in built:
         return JOBS[name]
@@ -210,10 +239,12 @@ def request_sync(engine: sa.Engine, wish: Wish, *, now: datetime) -> tuple[Reque
     early as the newest wish asks, and with all datasets asked for, as long as it has not started.
 
     Raises:
-        InvalidConfigError: the brand is unknown, the active request is just being cancelled, or
-            as of `check_wish`.
+        InvalidConfigError: the brand or organization is unknown, the active request is just being
+            cancelled, or as of `check_wish`.
     """
-    check_wish(get_brand(engine, wish.brand_id), wish)
+    target = read_target(engine, wish.brand_id)
+    check_wish(target, wish)
+    wish = narrowed(target, wish)
     with write_transaction(engine) as connection:
         stored = store_wish(connection, wish, now=now)
         request = _read(connection, stored.request_id)
@@ -404,11 +435,13 @@ def as_requests(rows: sa.CursorResult[Any]) -> list[Request]:
 
 
 def _from_row(row: Row) -> Request:
-    datasets = row["datasets"]
     return Request(
         **{
             **row,
-            "datasets": tuple(datasets) if datasets is not None else None,
+            **{
+                name: tuple(row[name]) if row[name] is not None else None
+                for name in ("brand_ids", "datasets")
+            },
             "state": RequestState(row["state"]),
             "trigger": Trigger(row["trigger"]),
         }
@@ -434,7 +467,10 @@ def _new_rows(connection: sa.Connection, wishes: Sequence[Wish], *, now: datetim
         brands.c.id.in_({wish.brand_id for wish in wishes})
     )
     organizations = {row.id: row.organization_id for row in connection.execute(owners)}
-    return [_new_row(wish, organizations.get(wish.brand_id), now=now) for wish in wishes]
+    return [
+        _new_row(wish, organization_of(wish.brand_id) or organizations.get(wish.brand_id), now=now)
+        for wish in wishes
+    ]
 
 
 def _new_row(wish: Wish, organization_id: str | None, *, now: datetime) -> Row:
@@ -502,6 +538,8 @@ def _join(connection: sa.Connection, active: Request, wish: Wish, *, now: dateti
     if active.datasets is not None:
         both = None if wish.datasets is None else (*active.datasets, *wish.datasets)
         values["datasets"] = _normal(active.job, both)
+    if active.brand_ids is not None:
+        values["brand_ids"] = None
     if wish.trigger in _URGENT:
         values["priority"] = max(active.priority, URGENT_PRIORITY)
         values["not_before"] = min(active.not_before, wish.not_before or now)

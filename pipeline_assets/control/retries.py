@@ -79,7 +79,10 @@ def _differing(default: RetryPolicy, own: JobRetries) -> RetryPolicy:
 
 @dataclass(frozen=True)
 class Setback:
-    """Why a dataset has no success in a request: it failed, or was skipped because of others."""
+    """Why a dataset has no success in a request: it failed, or was skipped because of others.
+
+    Or a brand, in a run over several.
+    """
 
     is_skipped: bool
     error_class: str
@@ -88,9 +91,9 @@ class Setback:
 
 @dataclass(frozen=True)
 class Retry:
-    """The datasets to try again, in the catalogue's order, and how long to wait before."""
+    """What to try again, in the order of the setbacks, and how long to wait before."""
 
-    datasets: tuple[str, ...]
+    names: tuple[str, ...]
     wait: timedelta
 
 
@@ -101,6 +104,7 @@ def plan_retry(
 
     Only what failed for a reason that may pass is tried again, and what was skipped because of it.
     A dataset behind one that needs a person would be skipped again: it waits for that person.
+    Brands, which stand behind nothing, are never skipped.
     """
     if attempt > policy.count:
         return None
@@ -116,6 +120,6 @@ def plan_retry(
         return None
     asked = max(failed[name].retry_after_seconds or 0 for name in again)
     return Retry(
-        datasets=tuple(name for name in setbacks if name in again | behind),
+        names=tuple(name for name in setbacks if name in again | behind),
         wait=policy.wait(attempt, key=key, retry_after_seconds=asked),
     )

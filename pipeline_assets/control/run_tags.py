@@ -14,9 +14,11 @@ REQUEST_ID = "pipeline/request_id"
 MAX_RUNTIME = "dagster/max_runtime"
 PARTITION = "dagster/partition"
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
+PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
 ALL_BRANDS = "*"
-"""Stands for the brand in the lane of a run over several brands."""
+"""Stands for the brand of a run over several brands; before an organization's id, for all of its.
+"""
 
 
 def job_of_run(job_name: str, dataset_keys: set[str]) -> str | None:

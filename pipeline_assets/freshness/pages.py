@@ -17,7 +17,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pipeline_assets.datasets import DATASETS, Reader
 from pipeline_assets.errors import InvalidConfigError
-from pipeline_assets.schemas import SCHEMAS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +63,12 @@ _ACROSS_BRANDS = {Reader.TEMPLATE_QUEUE}
 
 
 def _built_in(reader: Reader) -> Page:
-    """A reader's page. What is not built, and not what the page is about, it does without."""
+    """A reader's page; what it is not about, it does without."""
     leading = _LEADING[reader]
     others = [
         dataset.key
         for dataset in DATASETS.values()
-        if reader in dataset.readers and dataset.key != leading and dataset.key in SCHEMAS
+        if reader in dataset.readers and dataset.key != leading
     ]
     return Page(
         name=reader.value,

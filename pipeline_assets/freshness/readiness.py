@@ -5,8 +5,8 @@ The rules:
 - Data is usable while it is younger than the page allows, also when the last try to refresh it
   failed. What ages (`warn`), or failed while it is still fresh, is said but changes no answer.
 - `ready`: every dataset is usable and none is `failing`.
-- `withhold`: a dataset that the page is about is not usable (too old, never synced, not configured,
-  not built). An 11-day-old figure with a small badge would be read as today's.
+- `withhold`: a dataset that the page is about is not usable (too old, never synced, not
+  configured). An 11-day-old figure with a small badge would be read as today's.
 - `degraded`: everything else. The page works, and something in it is missing, old or at risk.
 - A pause or a refresh that is under way changes the words, never the answer: neither makes data
   younger.
@@ -19,18 +19,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any
 
 from pipeline_assets.datasets import DATASETS, home_job
 from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.freshness.evaluate import State, evaluate_freshness
 from pipeline_assets.freshness.pages import Need, Page
-from pipeline_assets.schemas import SCHEMAS
 
 Row = dict[str, Any]
-
-NOT_BUILT: Final = "not_built"
-"""The state of a dataset of the catalogue that this version cannot fetch yet."""
 
 MAX_NAMED_BRANDS = 50
 """An answer across brands names so many of the worst; the counts are of all."""
@@ -108,7 +104,7 @@ class DatasetReadiness:
 
     dataset: str
     title: str
-    state: State | Literal["not_built"]
+    state: State
     is_usable: bool
     withholds: bool
     last_success_at: datetime | None
@@ -207,8 +203,8 @@ def judge_page(
     pause: Pause | None = None,
     now: datetime,
 ) -> Readiness:
-    """The answer for one brand; `facts` has every built dataset that the page needs."""
-    judged = (_judge_dataset(need, facts.get(need.dataset), now=now) for need in page.needs)
+    """The answer for one brand; `facts` has every dataset that the page needs."""
+    judged = (_judge_dataset(need, facts[need.dataset], now=now) for need in page.needs)
     datasets = tuple(
         each if each.is_fine else replace(each, action=_action(page, each, brand_id, pause))
         for each in judged
@@ -232,9 +228,7 @@ def _answer(datasets: Sequence[DatasetReadiness]) -> Answer:
     return Answer.DEGRADED
 
 
-def _judge_dataset(need: Need, facts: Facts | None, *, now: datetime) -> DatasetReadiness:
-    is_built = facts is not None
-    facts = facts or Facts(allowed_age=None, is_configured=False)
+def _judge_dataset(need: Need, facts: Facts, *, now: datetime) -> DatasetReadiness:
     freshness = evaluate_freshness(
         last_success_at=facts.last_success_at,
         is_last_attempt_failed=facts.error_class is not None,
@@ -243,11 +237,10 @@ def _judge_dataset(need: Need, facts: Facts | None, *, now: datetime) -> Dataset
         now=now,
     )
     is_usable = freshness.age is not None and freshness.stale_since is None
-    state: State | Literal["not_built"] = freshness.state if is_built else NOT_BUILT
     return DatasetReadiness(
         dataset=need.dataset,
         title=DATASETS[need.dataset].title,
-        state=state,
+        state=freshness.state,
         is_usable=is_usable,
         withholds=need.withhold and not is_usable,
         last_success_at=facts.last_success_at,
@@ -265,8 +258,8 @@ def _judge_dataset(need: Need, facts: Facts | None, *, now: datetime) -> Dataset
 
 
 def _action(page: Page, dataset: DatasetReadiness, brand_id: str, pause: Pause | None) -> str:
-    """The next step for one that is not fine; none while it is refreshed or cannot be."""
-    if dataset.is_refreshing or dataset.state == NOT_BUILT:
+    """The next step for one that is not fine; none while it is refreshed."""
+    if dataset.is_refreshing:
         return ""
     if dataset.state == State.NOT_CONFIGURED:
         source = DATASETS[dataset.dataset].source.value
@@ -345,9 +338,6 @@ def _kind(dataset: DatasetReadiness) -> Kind:
 
 
 def _reasons(dataset: DatasetReadiness, pause: Pause | None, now: datetime) -> Iterator[str]:
-    if dataset.state == NOT_BUILT:
-        yield "not part of this version"
-        return
     if dataset.state == State.NOT_CONFIGURED:
         yield "not configured for this brand"
         return
@@ -429,7 +419,7 @@ def judge_brands(page: Page, brands: Sequence[Readiness], *, now: datetime) -> B
 
 
 def _is_unused(brand: Readiness) -> bool:
-    return all(dataset.state in {State.NOT_CONFIGURED, NOT_BUILT} for dataset in brand.datasets)
+    return all(dataset.state is State.NOT_CONFIGURED for dataset in brand.datasets)
 
 
 def _worst_first(brand: Readiness) -> tuple[bool, float, str]:
@@ -459,8 +449,6 @@ def _brands_lines(
 def _nobody(page: Page) -> str:
     leading = next((need for need in page.needs if need.withhold), page.needs[0])
     title = DATASETS[leading.dataset].title
-    if leading.dataset not in SCHEMAS:
-        return f"{title} not shown: not part of this version."
     return f"{title} not shown: not configured for any brand."
 
 

@@ -18,11 +18,14 @@ from pipeline_assets.errors import InvalidConfigError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from pipeline_assets.brands.models import Brand, MetaSource
+    from pipeline_assets.brands.models import ApifyActor, Brand, LanguageModelSource, LibrarySource
     from pipeline_assets.freshness.pages import Page
     from pipeline_assets.settings import Settings
+    from pipeline_assets.sources.apify import ApifyClient
+    from pipeline_assets.sources.language_model import LanguageModel
     from pipeline_assets.sources.meta import GraphClient
     from pipeline_assets.sources.public_http import PublicHttp
+    from pipeline_assets.sources.reddit import RedditClient
     from pipeline_assets.storage.media import MediaStore
 
 
@@ -101,26 +104,121 @@ class Installation:
                 f"Brand {brand.id!r} has no Meta source.",
                 advice="Add its ad accounts and token with `pipeline-assets brands apply`.",
             )
-        token = resolve_secret(source.token)
-        base_url = source.graph_url or self.settings.graph_url
-        key = (token, base_url, source.app_id or self.settings.meta_app_id)
-        with self._lock:
-            if key not in self._clients:
-                self._clients[key] = self._build_client(source, token=token, base_url=base_url)
-            return self._clients[key]
+        return self._graph_client(
+            resolve_secret(source.token),
+            base_url=source.graph_url or self.settings.graph_url,
+            app_id=source.app_id or self.settings.meta_app_id,
+            app_secret=resolve_secret(source.app_secret) if source.app_secret else "",
+        )
 
-    def _build_client(self, source: MetaSource, *, token: str, base_url: str) -> GraphClient:
+    def library_client(self, brand: Brand, source: LibrarySource) -> GraphClient:
+        """The Graph client for the Ad Library: of the source's own token, else of the brand's.
+
+        Raises:
+            InvalidConfigError: there is neither.
+            CredentialError: the token cannot be read.
+        """
         from pipeline_assets.brands.models import resolve_secret  # noqa: PLC0415
+
+        meta = brand.sources.meta
+        if source.token is not None:
+            return self._graph_client(
+                resolve_secret(source.token),
+                base_url=(meta and meta.graph_url) or self.settings.graph_url,
+                app_id=self.settings.meta_app_id,
+                app_secret="",  # the brand's own is that of another app
+            )
+        if meta is None:
+            raise InvalidConfigError(
+                f"Brand {brand.id!r} has no token for Meta's Ad Library.",
+                advice="Give the source a `token` or an `actor`, or the brand a Meta source.",
+            )
+        return self.graph_client(brand)
+
+    def apify_client(self, actor: ApifyActor) -> ApifyClient:
+        """A client with the actor's token, for the caller to close.
+
+        Raises:
+            CredentialError: the token cannot be read.
+        """
+        from pipeline_assets.brands.models import resolve_secret  # noqa: PLC0415
+        from pipeline_assets.sources.apify import ApifyClient  # noqa: PLC0415
+
+        return ApifyClient(
+            token=resolve_secret(actor.token),
+            base_url=self.settings.apify_url,
+            max_wait_seconds=self.settings.rate_limit_max_wait_seconds,
+            sleep=self._sleep,
+        )
+
+    def _graph_client(
+        self, token: str, *, base_url: str, app_id: str, app_secret: str
+    ) -> GraphClient:
         from pipeline_assets.sources.meta import GraphClient  # noqa: PLC0415
         from pipeline_assets.storage.rate_budgets import RateBudgetTable  # noqa: PLC0415
 
-        return GraphClient(
-            token=token,
-            app_id=source.app_id or self.settings.meta_app_id,
-            app_secret=resolve_secret(source.app_secret) if source.app_secret else "",
-            base_url=base_url,
-            version=self.settings.graph_version,
+        key = (token, base_url, app_id)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = GraphClient(
+                    token=token,
+                    app_id=app_id,
+                    app_secret=app_secret,
+                    base_url=base_url,
+                    version=self.settings.graph_version,
+                    budgets=RateBudgetTable(self.engine),
+                    max_wait_seconds=self.settings.rate_limit_max_wait_seconds,
+                    sleep=self._sleep,
+                )
+            return self._clients[key]
+
+    def reddit_client(self, brand: Brand) -> RedditClient:
+        """A client of the brand's Reddit app; brands with the same app share its limit.
+
+        Raises:
+            InvalidConfigError: the brand has no Reddit source.
+            CredentialError: its secret cannot be read.
+        """
+        from pipeline_assets.brands.models import resolve_secret  # noqa: PLC0415
+        from pipeline_assets.sources.reddit import RedditApp, RedditClient  # noqa: PLC0415
+        from pipeline_assets.storage.rate_budgets import RateBudgetTable  # noqa: PLC0415
+
+        source = brand.sources.reddit
+        if source is None:
+            raise InvalidConfigError(
+                f"Brand {brand.id!r} has no Reddit source.",
+                advice="Add its app, subreddits and search terms with `pipeline-assets brands "
+                "apply`.",
+            )
+        app = RedditApp(
+            client_id=source.client_id,
+            client_secret=resolve_secret(source.client_secret),
+            username=source.username,
+            password=resolve_secret(source.password) if source.password else None,
+        )
+        return RedditClient(
+            app,
+            base_url=self.settings.reddit_url,
+            login_url=self.settings.reddit_login_url,
             budgets=RateBudgetTable(self.engine),
+            max_wait_seconds=self.settings.rate_limit_max_wait_seconds,
+            sleep=self._sleep,
+        )
+
+    def language_model(self, source: LanguageModelSource) -> LanguageModel:
+        """The language model that a brand has configured, to be used in a `with` block.
+
+        Raises:
+            InvalidConfigError: its library is not installed, or there is no such provider.
+            CredentialError: its key cannot be read, or it needs one and has none.
+        """
+        from pipeline_assets.brands.models import resolve_secret  # noqa: PLC0415
+        from pipeline_assets.sources.language_model import LanguageModel  # noqa: PLC0415
+
+        return LanguageModel(
+            source.model,
+            api_key=resolve_secret(source.api_key) if source.api_key else None,
+            base_url=source.base_url,
             max_wait_seconds=self.settings.rate_limit_max_wait_seconds,
             sleep=self._sleep,
         )

@@ -56,19 +56,19 @@ SCHEMAS: dict[str, TableSchema] = _by_name(
     AD_THUMBNAILS,
     AD_ASSETS,
     AD_CLASSIFICATIONS,
+    LANDING_PAGES,
+    CONGRUENCE_ANALYSIS,
+    SCORECARD,
+    TEMPLATES_SCRAPED,
+    COMPETITOR_ADS,
+    AMAZON_REVIEWS,
+    REDDIT_POSTS,
+    TEMPLATE_APPROVALS,
+    AD_CREATIONS,
 )
 """The datasets that are built, by key."""
 
 TABLES: dict[str, TableSchema] = SCHEMAS | _by_name(
-    LANDING_PAGES,
-    CONGRUENCE_ANALYSIS,
-    SCORECARD,
     SCORECARD_DAYS,
-    TEMPLATES_SCRAPED,
-    TEMPLATE_APPROVALS,
-    AD_CREATIONS,
-    COMPETITOR_ADS,
-    REDDIT_POSTS,
-    AMAZON_REVIEWS,
 )
 """Every table of dataset rows: the datasets', and what a dataset writes beside its own."""

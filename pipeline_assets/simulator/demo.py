@@ -3,9 +3,12 @@
 The tokens are made up; they only look like Meta's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+from pipeline_assets.simulator import reddit
 from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
 from pipeline_assets.simulator.world import PAGES_SCOPE, AccountSpec, AdKind, TokenSpec, World
 
@@ -14,7 +17,8 @@ from pipeline_assets.simulator.world import PAGES_SCOPE, AccountSpec, AdKind, To
 class DemoBrand:
     """A brand as it is to be registered: its token sees `ad_accounts`.
 
-    `fresh_token` sees them too, where the other one has expired.
+    `fresh_token` sees them too, where the other one has expired. `other_sources` are those beside
+    Meta as the registry takes them; where a secret belongs stands its name in `SECRETS`.
     """
 
     slug: str
@@ -23,7 +27,18 @@ class DemoBrand:
     token: str = field(repr=False)
     fresh_token: str | None = field(default=None, repr=False)
     ad_accounts: tuple[str, ...]
+    other_sources: Mapping[str, Any] = field(default_factory=dict)
 
+
+SECRETS = {
+    "apify": "apify_api_DemoTokenOfNobody7d1c5e9a3b",
+    "reddit": reddit.CLIENT_SECRET,
+}
+"""What the demo's sources beside Meta are opened with, by name; made up as well."""
+
+_REVIEWS = {"actor": "demo/amazon-reviews", "token": "apify"}
+_ADS = {"actor": "demo/facebook-ads-library", "token": "apify"}
+_REDDIT = {"client_id": reddit.CLIENT_ID, "client_secret": "reddit", "username": reddit.USERNAME}
 
 DEMO_BRANDS = (
     DemoBrand(
@@ -32,6 +47,16 @@ DEMO_BRANDS = (
         timezone="Europe/Paris",
         token="EAADemoAcme4f1c9b7e2a8d6c3b5f0a9e8d7c6b5a4f3e2d1c0b",  # noqa: S106  made up
         ad_accounts=("act_1001", "act_1002"),
+        other_sources={
+            "templates": {"search_terms": ["skincare", "coffee"], "countries": ["FR", "DE"]},
+            "competitors": {"page_ids": ["104857600001", "104857600002"], "countries": ["FR"]},
+            "reddit": {
+                **_REDDIT,
+                "subreddits": ["SkincareAddiction", "Coffee"],
+                "search_terms": ["serum", "espresso"],
+            },
+            "amazon": {"asins": ["B0ACMESER1", "B0ACMECOF2"], "country": "FR", "actor": _REVIEWS},
+        },
     ),
     DemoBrand(
         slug="globex",
@@ -39,6 +64,16 @@ DEMO_BRANDS = (
         timezone="America/New_York",
         token="EAADemoGlobex7b3e1d9c5a2f8e6d4c0b9a7f5e3d1c8b6a4f2e",  # noqa: S106  made up
         ad_accounts=("act_2001",),
+        other_sources={
+            "templates": {"search_terms": ["running shoes"], "actor": _ADS, "max_ads": 60},
+            "competitors": {"page_ids": ["104857600003"], "actor": _ADS, "max_ads": 40},
+            "reddit": {
+                **_REDDIT,
+                "subreddits": ["running"],
+                "search_terms": ["running shoes", "insoles"],
+            },
+            "amazon": {"asins": ["B0GLOBEXR1"], "actor": _REVIEWS},
+        },
     ),
     DemoBrand(
         slug="initech",
@@ -47,6 +82,8 @@ DEMO_BRANDS = (
         token="EAADemoInitech2d8f6b4a0c9e7d5b3f1a8c6e4d2b0f9a7c5e3",  # noqa: S106  made up
         fresh_token="EAADemoInitech9e1c7a5f3d2b8e6c4a0f9d7b5e3c1a8f6d4b2",  # noqa: S106  made up
         ad_accounts=("act_3001",),
+        # From the Ad Library, with the token that has expired.
+        other_sources={"competitors": {"search_terms": ["skincare"], "countries": ["DE"]}},
     ),
 )
 """The brands of the demo, by what they are to show: healthy, throttled, expired."""
@@ -90,6 +127,7 @@ _ACCOUNTS = (
         countries=("FR", "DE", "IT", "ES"),
         theme="skincare",
         landing_host="skin.acme.example",
+        has_shop=True,
     ),
     AccountSpec(
         id="act_1002",
@@ -100,6 +138,7 @@ _ACCOUNTS = (
         kinds=_ALL_KINDS,
         theme="coffee",
         landing_host="coffee.acme.example",
+        has_shop=True,
     ),
     AccountSpec(
         id="act_2001",
@@ -110,6 +149,7 @@ _ACCOUNTS = (
         kinds=_ALL_KINDS,
         theme="shoes",
         landing_host="globex.example",
+        has_shop=True,
     ),
     AccountSpec(
         id="act_3001",
@@ -120,6 +160,7 @@ _ACCOUNTS = (
         theme="skincare",
         countries=("JP",),
         landing_host="initech.example",
+        has_shop=True,
     ),
 )
 

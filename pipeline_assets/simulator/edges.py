@@ -92,8 +92,8 @@ class Edges:
 
     def post(self, account: Account, index: int, request: Request) -> Any:
         """The post behind one creative."""
-        asked = nodes.read_selection(request.params)
-        return project(asked, nodes.post_node(account.creative(index)), "Post")
+        view, asked = self._view(request), nodes.read_selection(request.params)
+        return project(asked, nodes.post_node(account.creative(index), view), "Post")
 
     def campaigns(self, account: Account, request: Request) -> Any:
         """An account's campaigns."""

@@ -40,10 +40,16 @@ class Endpoint(StrEnum):
     POST = "post"
     BATCH = "batch"
     OTHER = "other"
+    LIBRARY = "library"
+    """Other advertisers' ads: ads_archive."""
     CDN = "cdn"
+    APIFY_START = "apify_start"
+    APIFY_RUN = "apify_run"
+    APIFY_ITEMS = "apify_items"
 
 
-_GRAPH = frozenset(Endpoint) - {Endpoint.CDN}
+_APIFY = frozenset({Endpoint.APIFY_START, Endpoint.APIFY_RUN, Endpoint.APIFY_ITEMS})
+_GRAPH = frozenset(Endpoint) - _APIFY - {Endpoint.CDN}
 _INSIGHTS = frozenset(
     {Endpoint.INSIGHTS, Endpoint.REPORT_START, Endpoint.REPORT_STATUS, Endpoint.REPORT_ROWS}
 )
@@ -57,6 +63,7 @@ _EDGES = frozenset(
         Endpoint.CREATIVES,
         Endpoint.IMAGES,
         Endpoint.VIDEOS,
+        Endpoint.LIBRARY,
     }
 )
 
@@ -112,6 +119,25 @@ class FaultKind(StrEnum):
     CDN_CUT_IMAGE = "cdn_cut_image"
     CDN_OVERSIZED = "cdn_oversized"
     CDN_BOMB = "cdn_bomb"
+
+    IDENTITY_UNCONFIRMED = "identity_unconfirmed"
+
+    APIFY_UNAUTHORIZED = "apify_unauthorized"
+    APIFY_PLAN_LIMIT = "apify_plan_limit"
+    APIFY_ACTOR_MISSING = "apify_actor_missing"
+    APIFY_BAD_INPUT = "apify_bad_input"
+    APIFY_RATE_LIMIT = "apify_rate_limit"
+    APIFY_ERROR = "apify_error"
+    APIFY_RUN_FAILED = "apify_run_failed"
+    APIFY_RUN_TIMED_OUT = "apify_run_timed_out"
+    APIFY_RUN_ABORTED = "apify_run_aborted"
+    APIFY_RUN_STUCK = "apify_run_stuck"
+    APIFY_RUN_GONE = "apify_run_gone"
+    APIFY_DATASET_GONE = "apify_dataset_gone"
+    APIFY_EMPTY = "apify_empty"
+    APIFY_SCHEMA_CHANGED = "apify_schema_changed"
+    APIFY_ROWS_BROKEN = "apify_rows_broken"
+    APIFY_KEYS_COLLIDE = "apify_keys_collide"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +214,24 @@ _WHERE: dict[FaultKind, Collection[Endpoint]] = {
     FaultKind.REPORT_SUMMARY_RACE: {Endpoint.REPORT_ROWS},
     FaultKind.BATCH_NULL: {Endpoint.BATCH},
     FaultKind.STORY_INVALID: {Endpoint.CREATIVE, Endpoint.CREATIVES, Endpoint.ADS, Endpoint.AD},
+    FaultKind.IDENTITY_UNCONFIRMED: {Endpoint.LIBRARY},
     **{kind: {Endpoint.CDN} for kind in FaultKind if kind.value.startswith("cdn_")},
+    **{kind: _APIFY for kind in FaultKind if kind.value.startswith("apify_")},
+    **{kind: {Endpoint.APIFY_START} for kind in FaultKind if kind.value.startswith("apify_run_")},
+    FaultKind.APIFY_PLAN_LIMIT: {Endpoint.APIFY_START},
+    FaultKind.APIFY_ACTOR_MISSING: {Endpoint.APIFY_START},
+    FaultKind.APIFY_BAD_INPUT: {Endpoint.APIFY_START},
+    FaultKind.APIFY_RUN_GONE: {Endpoint.APIFY_RUN},
+    **{
+        kind: {Endpoint.APIFY_ITEMS}
+        for kind in (
+            FaultKind.APIFY_DATASET_GONE,
+            FaultKind.APIFY_EMPTY,
+            FaultKind.APIFY_SCHEMA_CHANGED,
+            FaultKind.APIFY_ROWS_BROKEN,
+            FaultKind.APIFY_KEYS_COLLIDE,
+        )
+    },
 }
 
 _EXPIRED = (
@@ -196,6 +239,18 @@ _EXPIRED = (
     "The current time is Saturday, 19-Aug-26 01:23:45 PDT."
 )
 _THROTTLED = "There have been too many calls to this ad-account. Wait a bit and try again."
+
+
+def unconfirmed_identity() -> GraphError:
+    """10/2332002: the Ad Library answers only people who have confirmed who and where they are."""
+    return GraphError(
+        10,
+        "(#10) Application does not have permission for this action",
+        subcode=2332002,
+        title="App role required",
+        user_message="To access the API you will need to follow the steps at "
+        "facebook.com/ads/library/api.",
+    )
 
 
 def _error(code: int, message: str, **more: Any) -> Callable[[Fault], GraphError]:
@@ -257,6 +312,7 @@ _ERRORS: dict[FaultKind, Callable[[Fault], GraphError]] = {
     FaultKind.MISSING_PAGE_PERMISSION: _error(
         283, "(#283) Requires pages_read_engagement permission to manage the object", status=403
     ),
+    FaultKind.IDENTITY_UNCONFIRMED: lambda _: unconfirmed_identity(),
     FaultKind.OBJECT_MISSING: lambda _: GraphError.missing_object("0"),
     FaultKind.ACCOUNT_TROUBLE: _error(3910001, "(#3910001) The ad account has a problem"),
     FaultKind.UNKNOWN_ERROR: _error(

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeline_assets.simulator import access, paging
+from pipeline_assets.simulator import access, ad_library, paging
 from pipeline_assets.simulator.answers import GraphError, Usage
 from pipeline_assets.simulator.calls import Call, CallLog, token_hash, without_secrets
 from pipeline_assets.simulator.cdn import Cdn
@@ -67,6 +67,13 @@ class Graph:
         self._now = now
         self._edges = Edges(cdn=cdn, faults=faults, now=now)
         self._reporting = Reporting(faults=faults, reports=reports, now=now)
+        self._edges_of_nobody: dict[str, tuple[Endpoint, Callable[[Request], Any]]] = {
+            "": (Endpoint.BATCH, self._batch),
+            "me": (Endpoint.ME, self._me),
+            "me/adaccounts": (Endpoint.ACCOUNTS, self._my_accounts),
+            "debug_token": (Endpoint.DEBUG_TOKEN, self._debug_token),
+            "ads_archive": (Endpoint.LIBRARY, self._library),
+        }
         self._account_edges: dict[str, tuple[Endpoint, Callable[[Account, Request], Any]]] = {
             "": (Endpoint.ACCOUNT, self._edges.account),
             "campaigns": (Endpoint.CAMPAIGNS, self._edges.campaigns),
@@ -157,21 +164,14 @@ class Graph:
     # Routes
 
     def _route(self, segments: Sequence[str]) -> _Route:
-        match segments:
-            case []:
-                return _Route(Endpoint.BATCH, None, self._batch)
-            case ["me"]:
-                return _Route(Endpoint.ME, None, self._me)
-            case ["me", "adaccounts"]:
-                return _Route(Endpoint.ACCOUNTS, None, self._my_accounts)
-            case ["debug_token"]:
-                return _Route(Endpoint.DEBUG_TOKEN, None, self._debug_token)
-            case [first, *edge] if first in self._world.accounts:
-                return self._account_route(self._world.accounts[first], "/".join(edge))
-            case [first, *edge]:
-                return self._object_route(first, "/".join(edge))
-            case _:
-                raise AssertionError("every list of segments matches a case")
+        path = "/".join(segments)
+        if path in self._edges_of_nobody:
+            endpoint, answer = self._edges_of_nobody[path]
+            return _Route(endpoint, None, answer)
+        first, edge = segments[0], "/".join(segments[1:])
+        if first in self._world.accounts:
+            return self._account_route(self._world.accounts[first], edge)
+        return self._object_route(first, edge)
 
     def _account_route(self, account: Account, edge: str) -> _Route:
         if edge not in self._account_edges:
@@ -235,6 +235,12 @@ class Graph:
         accounts = self._world.accounts.values()
         seen = [account for account in accounts if spec and spec.sees(account.id)]
         return self._edges.accounts(seen, request)
+
+    def _library(self, request: Request) -> Any:
+        fault = self._faults.take({FaultKind.EMPTY_PAGE}, None, Endpoint.LIBRARY)
+        return ad_library.read_archive(
+            request, today=self._now().date(), fault=fault.kind if fault else None
+        )
 
     def _debug_token(self, request: Request) -> Any:
         inspected = request.params.get("input_token", "")

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline_assets.simulator import cdn
-from pipeline_assets.simulator.ad_copy import Product
 from pipeline_assets.simulator.fields import Selection, cut, parse_fields, project
 from pipeline_assets.simulator.insight_fields import ATTRIBUTION_SETTINGS, OBJECTIVES
+from pipeline_assets.simulator.shops import landing_url
 from pipeline_assets.simulator.world import (
     IMAGES_PER_CREATIVE,
     Account,
@@ -246,11 +246,11 @@ def _story_spec(creative: Creative, view: View) -> dict[str, Any] | None:
         case AdKind.DYNAMIC:
             return page
         case _:
-            return {**page, "link_data": _link_data(creative)}
+            return {**page, "link_data": _link_data(creative, view)}
 
 
 def _video_data(creative: Creative, view: View) -> dict[str, Any]:
-    link = _link(creative.account, creative.products[0])
+    link = _link(creative, 0, view)
     return {
         "video_id": creative.video_id,
         "title": _headline(creative, 0),
@@ -260,9 +260,9 @@ def _video_data(creative: Creative, view: View) -> dict[str, Any]:
     }
 
 
-def _link_data(creative: Creative) -> dict[str, Any]:
+def _link_data(creative: Creative, view: View) -> dict[str, Any]:
     account = creative.account
-    link = _link(account, creative.products[0])
+    link = _link(creative, 0, view)
     data: dict[str, Any] = {
         "link": link,
         "name": _headline(creative, 0),
@@ -280,12 +280,12 @@ def _link_data(creative: Creative) -> dict[str, Any]:
         del data["image_hash"]
         data["child_attachments"] = [
             {
-                "link": _link(account, product),
-                "name": product.name,
+                "link": (card_link := _link(creative, place, view)),
+                "name": creative.products[place].name,
                 "image_hash": account.image_hash(image),
-                "call_to_action": {"type": "SHOP_NOW", "value": {"link": _link(account, product)}},
+                "call_to_action": {"type": "SHOP_NOW", "value": {"link": card_link}},
             }
-            for product, image in zip(creative.products, creative.image_indexes, strict=True)
+            for place, image in enumerate(creative.image_indexes)
         ]
     return data
 
@@ -303,8 +303,11 @@ def _asset_feed(creative: Creative, view: View) -> dict[str, Any]:
         "titles": [{"text": _headline(creative, place)} for place in range(3)],
         "bodies": [{"text": _body(creative, place)} for place in range(3)],
         "link_urls": [
-            {"website_url": _link(account, product), "display_url": account.spec.landing_host}
-            for product in creative.products[:2]
+            {
+                "website_url": _link(creative, place, view),
+                "display_url": account.spec.landing_host,
+            }
+            for place in range(2)
         ],
         "call_to_action_types": [_call_to_action(creative)],
         "ad_formats": ["AUTOMATIC_FORMAT"],
@@ -325,8 +328,8 @@ def _fill(creative: Creative, text: str) -> str:
     return text.format(product=product.name, price=price)
 
 
-def _link(account: Account, product: Product) -> str:
-    return f"https://{account.spec.landing_host}/products/{product.slug}"
+def _link(creative: Creative, place: int, view: View) -> str:
+    return landing_url(creative, place, base_url=view.base_url)
 
 
 def _call_to_action(creative: Creative) -> str:
@@ -413,10 +416,9 @@ def page_node(account: Account, view: View) -> Node:
     }
 
 
-def post_node(creative: Creative) -> Node:
+def post_node(creative: Creative, view: View) -> Node:
     """A post of the page (docs: page-post); a video's attachment leads to itself."""
-    account, product = creative.account, creative.products[0]
-    link, id_ = _link(account, product), _story_id(creative)
+    account, link, id_ = creative.account, _link(creative, 0, view), _story_id(creative)
     permalink = f"https://www.facebook.com/{id_.replace('_', '/posts/')}"
     is_video = creative.kind is AdKind.VIDEO
     attachment = {

@@ -16,12 +16,18 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline_assets.clock import utcnow
+from pipeline_assets.simulator.apify import Apify, ApifyRequest
 from pipeline_assets.simulator.calls import Call, CallLog, without_secrets
 from pipeline_assets.simulator.cdn import Cdn
 from pipeline_assets.simulator.exchange import Request
 from pipeline_assets.simulator.faults import BODY_FAULTS, Endpoint, Fault, FaultKind, Faults
 from pipeline_assets.simulator.graph import Graph, spoiled_status
+from pipeline_assets.simulator.language_model import PATH as LANGUAGE_MODEL_PATH
+from pipeline_assets.simulator.language_model import LanguageModelServer, ModelAnswer
+from pipeline_assets.simulator.library_copy import draw_picture
+from pipeline_assets.simulator.reddit import Reddit, RedditAnswer
 from pipeline_assets.simulator.reports import Reports
+from pipeline_assets.simulator.shops import Shops
 from pipeline_assets.simulator.world import World
 
 _HTML = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry</body></html>"
@@ -56,6 +62,7 @@ class SimulatorServer:
         self._calls = CallLog()
         self._reports = Reports(monotonic=monotonic, seconds=report_seconds)
         self.cdn = Cdn(world)
+        self.shops = Shops(world, self.cdn)
         self.graph = Graph(
             world,
             cdn=self.cdn,
@@ -64,7 +71,16 @@ class SimulatorServer:
             reports=self._reports,
             now=now,
         )
+        self.reddit = Reddit(now=now)
+        self.language_model = LanguageModelServer()
         self._http = _HttpServer((host, port), self)
+        self.apify = Apify(
+            faults=self.faults,
+            calls=self._calls,
+            now=now,
+            monotonic=monotonic,
+            stopping=self._http.stopping,
+        )
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -95,8 +111,11 @@ class SimulatorServer:
         """Forget calls and runs; the faults are those of the beginning."""
         self._calls.clear()
         self._reports.clear()
+        self.apify.clear()
         self.faults.clear()
         self.faults.add(*self._initial_faults)
+        self.reddit.mend()
+        self.language_model.mend()
 
     def start(self) -> Self:
         """Answer from now on, in threads of its own."""
@@ -187,8 +206,26 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(address.query, keep_blank_values=True))
         if address.path.startswith("/cdn/"):
             self._cdn(address.path, query)
+        elif address.path == "/robots.txt" or address.path.startswith("/shops/"):
+            self._shop(address.path)
+        elif address.path.startswith("/library-media/"):
+            self._library_media(address.path.removeprefix("/library-media/"))
+        elif address.path.startswith("/v2/"):
+            self._apify(method, address.path, query, body)
+        elif answer := self._other_service(address.path, query, body):
+            self._send(answer.status, answer.content_type, answer.body, answer.headers)
         else:
             self._graph(method, address.path, {**query, **self._form(body)})
+
+    def _other_service(
+        self, path: str, query: dict[str, str], body: bytes
+    ) -> RedditAnswer | ModelAnswer | None:
+        simulator = self.server.simulator
+        if path == LANGUAGE_MODEL_PATH:
+            return simulator.language_model.respond(self.headers, body)
+        if simulator.reddit.handles(path):
+            return simulator.reddit.respond(path, query, self.headers, body)
+        return None
 
     def _form(self, body: bytes) -> dict[str, str]:
         if not body:
@@ -215,8 +252,36 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(response.body, separators=(",", ":")).encode()
         self._send(response.status, _JSON, body, response.headers, spoiled_by=response.spoiled_by)
 
+    def _apify(self, method: str, path: str, query: dict[str, str], body: bytes) -> None:
+        request = ApifyRequest(
+            method=method,
+            segments=tuple(path.removeprefix("/v2/").split("/")),
+            query=query,
+            body=body,
+            base_url=self._base_url(),
+            token=self.headers.get("Authorization", "").removeprefix("Bearer "),
+        )
+        response = self.server.simulator.apify.respond(request)
+        answer = json.dumps(response.body, ensure_ascii=False).encode()
+        self._send(response.status, _JSON, answer, response.headers, spoiled_by=response.spoiled_by)
+
+    def _library_media(self, name: str) -> None:
+        picture = draw_picture(name.removesuffix("_n.jpg"))
+        if picture is None:
+            self._send(404, "text/plain", b"Not Found", [])
+        else:
+            self._send(200, "image/jpeg", picture, [])
+
     def _base_url(self) -> str:
         return f"http://{self.headers.get('Host') or urlsplit(self.server.simulator.url).netloc}"
+
+    def _shop(self, path: str) -> None:
+        simulator = self.server.simulator
+        host = urlsplit(self._base_url()).hostname or ""
+        with simulator.shops.visits.of(host, path):
+            page = simulator.shops.serve(path, base_url=self._base_url(), now=simulator.now())
+            self.server.stopping.wait(page.seconds)
+            self._send(page.status, page.content_type, page.body, page.headers)
 
     def _cdn(self, path: str, query: dict[str, str]) -> None:
         simulator = self.server.simulator

@@ -67,7 +67,8 @@ class AccountSpec:
     """What an ad account looks like; its last ads are paused, archived and deleted, in this order.
 
     The first of its videos have a `source` for their page's token alone. `history_days` is how long
-    before the world's anchor the first ads started.
+    before the world's anchor the first ads started. `has_shop`: its ads lead to pages that the
+    simulator serves itself, below `/shops/<landing_host>/`; no two shops share a host.
     """
 
     id: str
@@ -84,6 +85,7 @@ class AccountSpec:
     countries: tuple[str, ...] = ("US", "CA")
     theme: str = "skincare"
     landing_host: str = "shop.example"
+    has_shop: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"act_[1-9]\d{0,14}", self.id):
@@ -107,6 +109,7 @@ class TokenSpec:
     `error_subcode` makes it bad for another reason than its expiry (458 app removed, 460 password
     changed, 467 invalidated). With the scope pages_read_engagement it also reads the pages of the
     accounts in `pages` (None: of all that it sees). `is_page`: it is a page's own token.
+    `has_identity`: the person behind it has confirmed who they are, as the Ad Library wants.
     """
 
     value: str = field(repr=False)
@@ -116,6 +119,7 @@ class TokenSpec:
     error_subcode: int | None = None
     pages: tuple[str, ...] | None = None
     is_page: bool = False
+    has_identity: bool = True
 
     def reads_page(self, account_id: str) -> bool:
         """Whether the account's page was assigned to it."""

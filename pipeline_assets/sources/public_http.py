@@ -279,11 +279,18 @@ class PublicHttp:
         self._adapter.close()
 
     @contextmanager
-    def open(self, url: str, *, total_seconds: float) -> Iterator[PublicResponse]:
+    def open(
+        self,
+        url: str,
+        *,
+        total_seconds: float,
+        on_redirect: Callable[[str], None] | None = None,
+    ) -> Iterator[PublicResponse]:
         """The answer to a GET, whatever its status, after at most five redirects.
 
         `total_seconds` covers everything up to the body's last byte, except that the system's name
-        look-ups keep their own time.
+        look-ups keep their own time. `on_redirect` is called with each address that a redirect
+        leads to, before it is asked for; what it raises ends the chain.
 
         Raises: AddressRefusedError, TooManyRedirectsError, SourceUnavailableError.
         """
@@ -311,6 +318,8 @@ class PublicHttp:
                 raise TooManyRedirectsError(
                     f"{shown_url(redirects[0])} redirects more than {MAX_REDIRECTS} times."
                 )
+            if on_redirect is not None:
+                on_redirect(target)
             url = target
 
     def _get(self, url: str, cookies: RequestsCookieJar, deadline: float) -> requests.Response:

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline_assets.storage.listing import contains
 from pipeline_assets.storage.tables import DATASET_TABLES
 
 _MICRO_DIGITS = 6
@@ -314,10 +315,10 @@ def _found_ads(brand_id: str, since: date, until: date, wanted: AdFilter) -> sa.
     )
     if wanted.text:
         named = (ad_name, last.c.adset_name, last.c.campaign_name)
-        found = found.where(sa.or_(*(_contains(name, wanted.text) for name in named)))
+        found = found.where(sa.or_(*(contains(name, wanted.text) for name in named)))
     if wanted.campaign:
         is_campaign = last.c.campaign_id == wanted.campaign
-        found = found.where(is_campaign | _contains(last.c.campaign_name, wanted.campaign))
+        found = found.where(is_campaign | contains(last.c.campaign_name, wanted.campaign))
     if wanted.status:
         found = found.where(_status() == wanted.status)
     if wanted.media_type:
@@ -327,12 +328,6 @@ def _found_ads(brand_id: str, since: date, until: date, wanted: AdFilter) -> sa.
 
 def _status() -> sa.ColumnElement[str]:
     return sa.func.coalesce(_CREATIVES.c.effective_status, _CREATIVES.c.status)
-
-
-def _contains(name: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
-    # SQLite folds the case of ASCII letters only.
-    variants = sorted({text, text.lower(), text.upper(), text.capitalize()})
-    return sa.or_(*(name.icontains(variant, autoescape=True) for variant in variants))
 
 
 def _of_creative(table: sa.Table, ads: sa.Subquery, brand_id: str) -> sa.ColumnElement[bool]:

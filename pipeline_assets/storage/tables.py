@@ -177,7 +177,8 @@ requests = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("organization_id", Text),
-    Column("brand_id", Text, nullable=False),
+    Column("brand_id", Text, nullable=False),  # or `*<organization>`: all of its brands
+    Column("brand_ids", _json()),  # those of all that are meant; null: all
     Column("job", Text, nullable=False),
     Column("datasets", _json()),  # null: all of the job's
     Column("window_since", Date),

@@ -84,15 +84,8 @@ def claim_windows(
 
     Raises: SupersededError when a later attempt has written an overlapping scope.
     """
+    lock_windows(connection, brand_id=brand_id, dataset=dataset)
     row = (window_writes.c.brand_id == brand_id) & (window_writes.c.dataset == dataset)
-    anchor = dialect_insert(connection, window_writes).values(
-        brand_id=brand_id, dataset=dataset, windows=[]
-    )
-    connection.execute(  # an update, even of nothing, locks the row on PostgreSQL
-        anchor.on_conflict_do_update(
-            index_elements=["brand_id", "dataset"], set_={"dataset": anchor.excluded.dataset}
-        )
-    )
     stored = connection.execute(select(window_writes.c.windows).where(row)).scalar_one()
     earlier = [_decode(entry) for entry in stored]
     for write in earlier:
@@ -111,6 +104,18 @@ def claim_windows(
     ]
     connection.execute(
         update(window_writes).where(row).values(windows=[_encode(write) for write in windows])
+    )
+
+
+def lock_windows(connection: Connection, *, brand_id: str, dataset: str) -> None:
+    """Let nobody else write the brand's rows of the dataset until the transaction ends."""
+    anchor = dialect_insert(connection, window_writes).values(
+        brand_id=brand_id, dataset=dataset, windows=[]
+    )
+    connection.execute(  # an update, even of nothing, locks the row on PostgreSQL
+        anchor.on_conflict_do_update(
+            index_elements=["brand_id", "dataset"], set_={"dataset": anchor.excluded.dataset}
+        )
     )
 
 

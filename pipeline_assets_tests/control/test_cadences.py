@@ -162,7 +162,7 @@ def test_each_change_stands_in_the_audit_log(engine: sa.Engine) -> None:
     [
         ({"brand_id": "acmee"}, "There is no brand 'acmee'"),
         ({"job": "meta_synk"}, "There is no job 'meta_synk'"),
-        ({"job": "reddit_research"}, "is not built yet"),
+        ({"job": "reddit_research"}, "has no source reddit"),
         ({"brand_id": "bare"}, "Brand bare has no source meta"),
         ({"timezone": "Europe/Pari"}, "an IANA time zone such as Europe/Paris"),
         ({"cadence": "*/2 * * * *"}, "has ticks 2 min apart"),

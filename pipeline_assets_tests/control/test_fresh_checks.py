@@ -25,6 +25,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, reported_freshness
 
+META_SYNC = JOBS["meta_sync"].datasets
 PERFORMANCE, THUMBNAILS = "meta_ads_performance", "ad_thumbnails"
 EXPIRED = Failure("CredentialError", "The token has expired.", advice="Write a new one.")
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -175,7 +176,7 @@ def test_a_crash_in_between_repeats_results_and_loses_none(
     monkeypatch.undo()
     assert report(loop, instance) == 15
     for brand_id in ("acme", "globex", "rival"):
-        assert all(said(results(instance, brand_id, key)[0])[0] for key in SCHEMAS)
+        assert all(said(results(instance, brand_id, key)[0])[0] for key in META_SYNC)
     assert report(loop, instance) == 0
 
 
@@ -262,7 +263,7 @@ def test_a_sync_neither_executes_nor_plans_the_check(
         )
     run = job.execute_in_process(instance=instance, partition_key="acme")
     evaluated = [each.check_name for each in run.get_asset_check_evaluations()]
-    assert evaluated == ["fine", ROW_COUNT_CHECK] * len(chosen or JOBS["meta_sync"].datasets)
+    assert evaluated == ["fine", ROW_COUNT_CHECK] * len(chosen or META_SYNC)
     assert results(instance, "acme") == []
 
 

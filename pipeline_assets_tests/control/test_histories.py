@@ -260,7 +260,7 @@ class World:
         """Dagster makes one run of a key, however often it is asked."""
         if launch.request_id not in {run.owner for run in self.runs.values()}:
             datasets = launch.datasets or JOBS[launch.job].datasets
-            self._create(launch.brand_id, launch.job, datasets, owner=launch.request_id)
+            self._create(launch.brand_ids[0], launch.job, datasets, owner=launch.request_id)
 
     def _create(
         self,

@@ -196,7 +196,7 @@ def test_paused_brands_take_nobodys_room(loop: Any) -> None:
         ({"brand_id": "nobody"}, "no brand 'nobody'"),
         ({"brand_id": "*"}, "no brand '*'"),
         ({"job": "meta_snyc"}, "no job 'meta_snyc'"),
-        ({"job": "scorecard"}, "scorecard is not built"),
+        ({"job": "reddit_research"}, "acme has no source reddit"),
         ({"datasets": ["ad_asets"]}, "'ad_asets' is not a dataset of meta_sync"),
         ({"datasets": []}, "names no dataset"),
         ({"brand_id": "bare"}, "bare has no source meta"),
@@ -228,7 +228,7 @@ def test_one_bad_brand_of_a_thousand_leaves_the_other_999_alone(loop: Any) -> No
     insert_all(loop, [{"brand_id": name} for name in names])
     chosen = choose(loop, slots=400)
     assert chosen.rejected_count == 1
-    assert {launch.brand_id for launch in chosen.launches} == set(names) - {names[500]}
+    assert {launch.brand_ids[0] for launch in chosen.launches} == set(names) - {names[500]}
 
 
 def test_a_resync_of_a_brand_that_is_gone_fails_with_its_piece(loop: Any) -> None:
@@ -243,7 +243,7 @@ def test_a_resync_of_a_brand_that_is_gone_fails_with_its_piece(loop: Any) -> Non
 def test_a_run_carries_its_lane_its_request_and_who_wanted_it(loop: Any) -> None:
     request = loop.wish(trigger=Trigger.API, requested_by="token:reporting")
     launch = only(choose(loop))
-    assert (launch.job, launch.brand_id, launch.datasets) == ("meta_sync", "acme", None)
+    assert (launch.job, launch.brand_ids, launch.datasets) == ("meta_sync", ("acme",), None)
     assert launch.run_config == {}
     assert launch.tags == {
         LANE: "acme:meta_sync",

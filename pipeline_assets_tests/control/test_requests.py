@@ -246,8 +246,7 @@ def test_a_piece_of_a_resync_stays_behind_everything_else(loop: Any) -> None:
     [
         ({"brand_id": "acmee"}, "no brand 'acmee'", "Did you mean acme?"),
         ({"job": "meta_snyc"}, "no job 'meta_snyc'", "Did you mean meta_sync?"),
-        ({"job": "scorecard"}, "scorecard is not built", "meta_sync"),
-        ({"job": "template_approval"}, "template_approval is not built", "meta_sync"),
+        ({"job": "reddit_research"}, "acme has no source reddit", "brands apply"),
         ({"datasets": ("ad_asets",)}, "'ad_asets' is not a dataset of meta_sync", "ad_assets"),
         ({"datasets": ("scorecard",)}, "'scorecard' is not a dataset of meta_sync", "ad_assets"),
         ({"datasets": ()}, "names no dataset", ""),

@@ -301,7 +301,7 @@ def test_applying_a_pieces_end_again_wishes_for_no_second_next_piece(loop: Any) 
         ({"brand_id": "acmee"}, "no brand 'acmee'"),
         ({"brand_id": "bare"}, "no source meta"),
         ({"job": "meta_snyc"}, "no job 'meta_snyc'"),
-        ({"job": "scorecard"}, "scorecard is not built"),
+        ({"job": "scorecard"}, "scorecard has no dataset with days"),
         ({"job": "asset_download"}, "asset_download has no dataset with days"),
         ({"since": UNTIL + timedelta(days=1)}, "begins on 2026-03-02, after its end"),
         ({"until": date(2026, 11, 23)}, "ends on 2026-11-23, which has not been"),

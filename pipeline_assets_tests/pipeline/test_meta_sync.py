@@ -16,6 +16,7 @@ from pipeline_assets.clock import utcnow
 from pipeline_assets.control.projector import project
 from pipeline_assets.control.requests import list_requests
 from pipeline_assets.control.status import DatasetState, read_states
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.schemas import SCHEMAS
@@ -26,7 +27,7 @@ from pipeline_assets.storage.windows import read_rows
 
 TOKEN = "EAAPlantedTokenOfTheTests0123456789abcdef"
 PARIS, ANGELES = "act_11", "act_12"
-ALL = tuple(SCHEMAS)
+ALL = JOBS["meta_sync"].datasets
 
 Row = dict[str, Any]
 Sync = Callable[..., dg.ExecuteInProcessResult]
@@ -38,7 +39,8 @@ def rows_of(engine: sa.Engine, dataset: str) -> list[Row]:
 
 def states_of(instance: dg.DagsterInstance, engine: sa.Engine) -> dict[str, DatasetState]:
     project(instance, engine)
-    return {state.dataset: state for state in read_states(engine, now=utcnow())}
+    found = read_states(engine, now=utcnow())
+    return {state.dataset: state for state in found if state.dataset in ALL}
 
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:

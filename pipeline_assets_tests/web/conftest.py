@@ -26,9 +26,10 @@ from pipeline_assets.people.sign_in import sign_in
 from pipeline_assets.people.tokens import create_token
 from pipeline_assets.people.users import add_user
 from pipeline_assets.resources.installation import Installation
+from pipeline_assets.schemas import ColumnType, TableSchema
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import dataset_attempts, dataset_status
+from pipeline_assets.storage.tables import DATASET_TABLES, dataset_attempts, dataset_status
 from pipeline_assets.web.app import build_app
 from pipeline_assets.web.background import Background
 from pipeline_assets.web.identity import CSRF_HEADER, SESSION_COOKIE
@@ -140,6 +141,32 @@ class Site:
         } | values
         with write_transaction(self.engine) as connection:
             connection.execute(dataset_status.insert().values(row))
+
+    def store_rows(
+        self, schema: TableSchema, *rows: dict[str, Any], brand_id: str = "acme"
+    ) -> None:
+        """Rows of a dataset's table from the values that matter; the rest is empty or nothing."""
+        nothing = {
+            column.name: None if column.nullable else self._nothing(column.type)
+            for column in schema.columns
+        }
+        full = [nothing | {"brand_id": brand_id, "ad_account_id": "act_1"} | row for row in rows]
+        names = schema.column_names
+        with write_transaction(self.engine) as connection:
+            connection.execute(
+                DATASET_TABLES[schema.name].insert(),
+                [{name: row[name] for name in names} for row in full],
+            )
+
+    def _nothing(self, kind: ColumnType) -> object:
+        now = self.clock.now
+        return {
+            ColumnType.TEXT: "",
+            ColumnType.DATE: now.date(),
+            ColumnType.TIMESTAMP: now,
+            ColumnType.JSON: [],
+            ColumnType.BOOLEAN: False,
+        }.get(kind, 0)
 
     def store_attempt(self, brand_id: str, dataset: str, run_id: str, **values: Any) -> None:
         row = {"brand_id": brand_id, "dataset": dataset, "run_id": run_id} | values

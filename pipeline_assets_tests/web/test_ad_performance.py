@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import Site
 
 PATH = "/brands/acme/ad-performance"
-NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails")
+NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails", "scorecard")
 NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 PNG = b"\x89PNG\r\n\x1a\n not much of a picture"
 Store = Callable[..., None]

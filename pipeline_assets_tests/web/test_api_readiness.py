@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conftest import Site
 
 PAGE = "ad_performance"
-NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails")
+NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails", "scorecard")
 URL = f"/api/v1/brands/acme/readiness/{PAGE}"
 
 

@@ -13,6 +13,7 @@ from pipeline_assets.brands.registry import get_brand, pause_brand
 from pipeline_assets.control.cadences import pause_cadence, set_cadence
 from pipeline_assets.control.requests import Trigger, Wish, list_requests, request_sync
 from pipeline_assets.control.resyncs import Resync, list_resyncs, start_resync
+from pipeline_assets.datasets import DATASETS
 from pipeline_assets.people.features import set_feature
 from pipeline_assets.people.roles import Role
 from pipeline_assets.simulator.server import SimulatorServer
@@ -64,13 +65,7 @@ def test_every_dataset_stands_there_with_its_state_and_its_error(site: "Site") -
         advice="Make a new token.",
     )
     page = site.person(Role.OPERATOR).get("/brands/acme").text
-    assert re.findall(r'<tr id="(\w+)">\s*<th scope="row"', page) == [
-        PERFORMANCE,
-        CREATIVES,
-        "ad_thumbnails",
-        "ad_assets",
-        "ad_classifications",
-    ]
+    assert re.findall(r'<tr id="(\w+)">\s*<th scope="row"', page) == [*DATASETS]
     assert "125 %" in page
     assert "<b>CredentialError</b>" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

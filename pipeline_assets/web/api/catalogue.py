@@ -5,7 +5,6 @@ from fastapi import APIRouter, Request, Response
 from pipeline_assets.brands.registry import list_organizations
 from pipeline_assets.datasets import DATASETS, JOBS, Dataset, Job, Reader, Source
 from pipeline_assets.freshness.pages import Page
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.web.api.shapes import Listing, Shape
 from pipeline_assets.web.context import Web
 from pipeline_assets.web.etags import answer_unless_known, tag_of
@@ -29,8 +28,6 @@ class DatasetView(Shape):
     group: str
     source: Source
     """The part of a brand's configuration that it needs."""
-    is_built: bool
-    """Whether this version can fetch it."""
     is_fatal: bool
     """Whether its failure fails its whole job."""
     warn_after_seconds: float | None
@@ -53,8 +50,6 @@ class JobView(Shape):
     max_runtime_seconds: float
     """A run that takes longer is ended."""
     is_across_brands: bool
-    is_built: bool
-    """Whether it can be asked for."""
 
 
 class NeedView(Shape):
@@ -115,7 +110,6 @@ def _dataset(dataset: Dataset) -> DatasetView:
         title=dataset.title,
         group=dataset.group,
         source=dataset.source,
-        is_built=dataset.key in SCHEMAS,
         is_fatal=dataset.fatal,
         warn_after_seconds=warn_after.total_seconds() if warn_after else None,
         fail_after_seconds=fail_after.total_seconds() if fail_after else None,
@@ -132,7 +126,6 @@ def _job(job: Job) -> JobView:
         datasets=list(job.datasets),
         max_runtime_seconds=job.max_runtime.total_seconds(),
         is_across_brands=job.across_brands,
-        is_built=not job.across_brands and all(key in SCHEMAS for key in job.datasets),
     )
 
 

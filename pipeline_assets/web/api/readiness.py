@@ -4,7 +4,7 @@ The routes are coroutines: what they read takes a millisecond, and a thread for 
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import fastapi
 import orjson
@@ -48,7 +48,7 @@ class DatasetReadinessView(Shape):
 
     dataset: str
     title: str
-    state: State | Literal["not_built"]
+    state: State
     is_usable: bool
     withholds: bool
     """Whether the page must show nothing because of it."""

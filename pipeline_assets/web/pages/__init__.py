@@ -9,10 +9,13 @@ from pipeline_assets.web.pages import (
     admin,
     admin_brands,
     brand,
+    brand_research,
     brands,
+    congruence_insights,
     dagster_access,
     health,
     history,
+    hook_analysis,
     matrix,
     media,
     schedules,
@@ -27,6 +30,7 @@ def build_pages() -> APIRouter:
     router = APIRouter(include_in_schema=False, dependencies=[Depends(check_text)])
     people = (account, admin, admin_brands, dagster_access)
     manager = (health, matrix, brand, schedules, history, active)
-    for module in (sign_in, sync, brands, *manager, ad_performance, media, *people):
+    readers = (hook_analysis, congruence_insights, brand_research)
+    for module in (sign_in, sync, brands, *manager, ad_performance, *readers, media, *people):
         router.include_router(module.router)
     return router

@@ -4,7 +4,6 @@ Belongs here: what the address asks for, what is read for it, and when nothing m
 not: how figures are written (`ad_performance_view.py`) or read (`storage/ad_performance.py`).
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     model_validator,
 )
 
@@ -33,10 +31,9 @@ from pipeline_assets.analysis.ad_figures import (
 )
 from pipeline_assets.analysis.taxonomy import MediaType
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.control.readiness import etag_of, read_readiness
+from pipeline_assets.control.readiness import read_readiness
 from pipeline_assets.datasets import Reader
 from pipeline_assets.freshness.readiness import Answer, Readiness
-from pipeline_assets.people.features import is_hidden
 from pipeline_assets.people.roles import Role
 from pipeline_assets.storage.ad_performance import (
     AdFilter,
@@ -49,9 +46,8 @@ from pipeline_assets.storage.ad_performance import (
     read_stored_days,
     read_totals,
 )
-from pipeline_assets.web.background import Pulse
 from pipeline_assets.web.context import Context, Web
-from pipeline_assets.web.identity import PageViewer, ViewedBrand
+from pipeline_assets.web.identity import PageViewer
 from pipeline_assets.web.pages.ad_performance_view import (
     CHARTS,
     CSV_COLUMNS,
@@ -63,7 +59,8 @@ from pipeline_assets.web.pages.ad_performance_view import (
 )
 from pipeline_assets.web.pages.csv_lines import write_csv
 from pipeline_assets.web.pages.listing import address
-from pipeline_assets.web.problems import Problem, not_found
+from pipeline_assets.web.pages.reader_page import Text, page_tag, shown_brand
+from pipeline_assets.web.problems import Problem
 from pipeline_assets.web.templating import render
 
 router = APIRouter()
@@ -74,10 +71,6 @@ MAX_DAYS = 1200
 
 _FILTERS = ("q", "campaign", "status", "media_type", "currency")
 _EARLIEST = date(2000, 1, 1)
-
-Text = Annotated[
-    str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$")
-]
 
 
 def _check_figure(name: str) -> str:
@@ -152,14 +145,7 @@ class Asked(BaseModel):
         return period
 
 
-def _shown_brand(brand: ViewedBrand, web: Web) -> Brand:
-    """The brand, unless its organization does not use this page."""
-    if is_hidden(web.engine, brand.organization_id, Reader.AD_PERFORMANCE):
-        raise not_found("such page")
-    return brand
-
-
-ShownBrand = Annotated[Brand, Depends(_shown_brand)]
+ShownBrand = Annotated[Brand, Depends(shown_brand(Reader.AD_PERFORMANCE))]
 AskedQuery = Annotated[Asked, Query()]
 
 
@@ -171,7 +157,7 @@ def ad_performance(
     now = web.now()
     readiness = _readiness(web, brand, now)
     pulse = web.background.pulse
-    tag = _tag(readiness, pulse)
+    tag = page_tag(readiness, pulse)
     if asked.seen == tag:
         return Response(status_code=204)
     today = _today(brand, now)
@@ -231,12 +217,6 @@ def ad_performance_csv(web: Web, brand: ShownBrand, asked: AskedQuery) -> Stream
 def _readiness(web: Context, brand: Brand, now: datetime) -> Readiness:
     pages = web.pages
     return read_readiness(web.engine, brand.id, pages[Reader.AD_PERFORMANCE], now=now)
-
-
-def _tag(readiness: Readiness, pulse: Pulse) -> str:
-    """Changes with the banner's words and the machinery's trouble, and so with every sync."""
-    shown = f"{etag_of(readiness)} {pulse.is_daemon_alive} {pulse.trouble}"
-    return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def _today(brand: Brand, now: datetime) -> date:

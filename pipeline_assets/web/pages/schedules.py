@@ -23,7 +23,7 @@ from pipeline_assets.control.cadences import (
     set_cadence,
 )
 from pipeline_assets.control.requests import check_job
-from pipeline_assets.datasets import DATASETS, JOBS, Job
+from pipeline_assets.datasets import JOBS, Job
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.web.context import Context, Web
@@ -160,11 +160,7 @@ def _is_runnable(job: str) -> bool:
 
 def jobs_with(sources: Collection[str]) -> list[str]:
     """The jobs that can run for a brand with these sources."""
-    return [
-        job.name
-        for job in runnable_jobs()
-        if all(DATASETS[key].source in sources for key in job.datasets)
-    ]
+    return [job.name for job in runnable_jobs() if job.datasets_with(sources)]
 
 
 def _read(web: Context, principal: Principal, job: str, *, now: datetime) -> list[Schedule]:

@@ -1,5 +1,6 @@
 """The buttons that every page has: sync now, pause and resume a brand, cancel a request."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -13,8 +14,10 @@ from pipeline_assets.control.requests import (
     cancel_request,
     request_sync,
 )
-from pipeline_assets.datasets import home_job
+from pipeline_assets.control.status import read_states
+from pipeline_assets.datasets import DATASETS, FULL_SYNC, home_job
 from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import (
@@ -28,6 +31,8 @@ from pipeline_assets.web.pages.answers import told
 from pipeline_assets.web.pages.local_time import Until
 
 router = APIRouter()
+
+_NEEDS_NO_SYNC = {State.FRESH, State.NOT_CONFIGURED}
 
 Name = Annotated[str, Form(max_length=100)]
 Names = Annotated[list[str], Form(max_length=1000)]
@@ -44,7 +49,10 @@ def sync_brand(
     dataset: Annotated[list[str] | None, Form(max_length=50)] = None,
     reason: Reason = "",
 ) -> Response:
-    """Ask for a sync; `dataset` alone stands for the job that it belongs to."""
+    """Ask for a sync; `dataset` alone stands for the job that it belongs to.
+
+    With neither it is of all that is not fresh.
+    """
     return told(
         request, _sync(web, principal, brand, job=job, datasets=dataset or (), reason=reason)
     )
@@ -56,14 +64,16 @@ def _sync(
     brand: Brand,
     *,
     job: str,
-    datasets: list[str] | tuple[()],
+    datasets: Sequence[str],
     reason: str,
 ) -> str:
-    if not job and datasets:
-        job = _home_of(datasets[0])
+    if not job and not datasets:
+        datasets = _not_fresh(web, brand)
+        if not datasets:
+            return f"Everything of {brand.id} is fresh."
     wish = Wish(
         brand_id=brand.id,
-        job=job or "meta_sync",
+        job=job or _job_with(datasets),
         trigger=Trigger.MANUAL,
         requested_by=principal.actor,
         reason=reason,
@@ -78,18 +88,28 @@ def _sync(
     return f"A sync of {brand.id} was queued already."
 
 
-def _home_of(dataset: str) -> str:
-    try:
-        return home_job(dataset).name
-    except StopIteration:
-        raise InvalidConfigError(f"There is no dataset {dataset!r}.") from None
+def _not_fresh(web: Context, brand: Brand) -> list[str]:
+    states = read_states(web.engine, now=web.now(), brand_ids={brand.id})
+    return [each.dataset for each in states if each.state not in _NEEDS_NO_SYNC]
+
+
+def _job_with(datasets: Sequence[str]) -> str:
+    """The job that all of these datasets belong to, or else the one that does everything."""
+    unknown = [key for key in datasets if key not in DATASETS]
+    if unknown:
+        raise InvalidConfigError(f"There is no dataset {unknown[0]!r}.")
+    home = home_job(datasets[0])
+    return home.name if set(datasets) <= set(home.datasets) else FULL_SYNC
 
 
 @router.post("/sync")
 def sync_brands(
-    request: Request, principal: Operator, web: Web, brand: Names, job: Name = "meta_sync"
+    request: Request, principal: Operator, web: Web, brand: Names, job: Name = ""
 ) -> Response:
-    """Ask for a sync of exactly these brands; one that cannot be synced holds up no other."""
+    """Ask for a sync of exactly these brands; one that cannot be synced holds up no other.
+
+    Without a job it is of what is not fresh of each.
+    """
     chosen = [visible_brand(web, principal, brand_id) for brand_id in dict.fromkeys(brand)]
     for each in chosen:
         check_role(principal, Role.OPERATOR, each.organization_id)

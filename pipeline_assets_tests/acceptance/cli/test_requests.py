@@ -162,3 +162,26 @@ def test_what_no_database_takes_is_refused_in_a_sentence(
 
 def test_a_timeout_that_is_no_number_is_the_command_lines_fault(cli: CommandLine) -> None:
     assert cli("sync", "acme", "--wait", "--timeout", "nan").code == 2
+
+
+def test_all_brands_of_an_organization_can_be_asked_for_at_once(cli: CommandLine) -> None:
+    cli.done("setup")
+    source = "sources: {templates: {search_terms: [shoes]}}"
+    entries = [
+        f"  - {{id: {each}, name: {each}, timezone: UTC, {source}}}" for each in ("one", "two")
+    ]
+    (cli.folder / "brands.yaml").write_text("\n".join(["brands:", *entries]))
+    cli.done("brands", "apply", "brands.yaml")
+    cli.done("brands", "pause", "two", "--reason", "a relaunch")
+    cadences = cli.done("cadences", "list", "--json").json
+    assert ("*default", "template_approval") in {(c["brand_id"], c["job"]) for c in cadences}
+    asked = cli.done("sync", "*default", "template_approval", "--json").json
+    assert (asked["brand_id"], asked["organization_id"]) == ("*default", "default")
+    assert asked["left_out"] == {"two": "it is paused: a relaunch"}
+    shown = cli.done("requests", "show", asked["id"]).out
+    assert "two is left out: it is paused: a relaunch." in shown
+    (listed,) = cli.done("requests", "list", "--brand", "*default", "--json").json
+    assert listed["id"] == asked["id"]
+    refused = cli("sync", "*default", "meta_sync")
+    assert "meta_sync does one brand in a run" in refused.err
+    assert "There is no organization 'nowhere'." in cli("sync", "*nowhere", "meta_sync").err

@@ -439,7 +439,7 @@ def test_what_cannot_be_synced_is_refused_with_what_can(cli: CommandLine) -> Non
     cli.done("brands", "add", "sourceless", "--timezone", "UTC")
     assert "Did you mean acme?" in cli.refused("sync", "acmee")
     assert "Did you mean meta_sync?" in cli.refused("sync", "acme", "metasync")
-    assert "is not built yet" in cli.refused("sync", "acme", "scorecard")
+    assert "has no source reddit" in cli.refused("sync", "acme", "reddit_research")
     refusal = cli.refused("sync", "acme", "--dataset", "scorecard")
     assert "'scorecard' is not a dataset of meta_sync.\nIts datasets are meta_ads" in refusal
     assert "has no source meta" in cli.refused("sync", "sourceless")

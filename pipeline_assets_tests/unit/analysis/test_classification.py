@@ -283,7 +283,7 @@ def test_rows_carry_the_versions_and_all_columns_that_the_table_needs_of_them() 
         CLASSIFIER_VERSION,
         TAXONOMY_VERSION,
     )
-    added_by_the_caller = {"brand_id", "classified_at", "fetched_at"}
+    added_by_the_caller = {"brand_id", "classified_at", "fallback_reason", "fetched_at"}
     assert {*OUTPUT_COLUMNS} == {*AD_CLASSIFICATIONS.column_names} - added_by_the_caller
     assert {*INPUT_COLUMNS} <= {*META_AD_CREATIVES.column_names}
     assert json.loads(json.dumps(row["tags"])) == row["tags"]

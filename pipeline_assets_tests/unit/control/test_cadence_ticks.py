@@ -333,8 +333,8 @@ def test_a_cadence_that_cannot_work_is_refused_and_the_advice_says_what_is_allow
         cron_of(cron, "acme", "meta_sync")
     assert str(refused.value) == problem
     assert refused.value.advice == (
-        "Give hourly, every_6_hours, daily, twice_weekly, weekly, or five cron fields (minute hour day month "
-        "weekday) such as `30 6 * * mon-fri`, at most every 5 minutes."
+        "Give hourly, every_6_hours, daily, twice_weekly, weekly, or five cron fields (minute hour "
+        "day month weekday) such as `30 6 * * mon-fri`, at most every 5 minutes."
     )
 
 

@@ -166,7 +166,7 @@ def test_what_may_pass_a_bug_and_a_lost_worker_are_tried_again(error_class: str)
     setbacks = {"ad_assets": failed(error_class)}
     retry = plan_retry(setbacks, attempt=1, policy=POLICY, key="k")
     assert retry is not None
-    assert retry.datasets == ("ad_assets",)
+    assert retry.names == ("ad_assets",)
     assert 4.5 * MINUTE <= retry.wait <= 5.5 * MINUTE
 
 
@@ -183,7 +183,7 @@ def test_only_what_failed_and_what_was_skipped_because_of_it_is_tried_again() ->
     setbacks |= {"ad_thumbnails": SKIPPED, "ad_assets": SKIPPED}
     retry = plan_retry(setbacks, attempt=1, policy=POLICY, key="k")
     assert retry is not None
-    assert retry.datasets == ("meta_ad_creatives", "ad_thumbnails", "ad_assets")
+    assert retry.names == ("meta_ad_creatives", "ad_thumbnails", "ad_assets")
 
 
 def test_what_stands_behind_something_that_needs_a_person_is_not_tried_again() -> None:
@@ -195,7 +195,7 @@ def test_what_stands_behind_something_that_needs_a_person_is_not_tried_again() -
     }
     retry = plan_retry(setbacks, attempt=1, policy=POLICY, key="k")
     assert retry is not None
-    assert retry.datasets == ("meta_ads_performance",)
+    assert retry.names == ("meta_ads_performance",)
 
 
 def test_the_longest_time_that_a_source_asked_for_counts_for_all_and_no_other_ones() -> None:
@@ -206,7 +206,7 @@ def test_the_longest_time_that_a_source_asked_for_counts_for_all_and_no_other_on
     }
     retry = plan_retry(setbacks, attempt=1, policy=POLICY, key="k")
     assert retry is not None
-    assert retry.datasets == ("meta_ads_performance", "meta_ad_creatives")
+    assert retry.names == ("meta_ads_performance", "meta_ad_creatives")
     assert timedelta(seconds=1200) <= retry.wait <= timedelta(seconds=1320)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_assets.freshness.pages import PAGES, Need, Page
+from pipeline_assets.freshness.pages import Need, Page
 from pipeline_assets.freshness.readiness import (
     MAX_NAMED_BRANDS,
     Activity,
@@ -23,7 +23,15 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)
 INSTANT = timedelta(microseconds=1)
 PERFORMANCE, CREATIVES, THUMBNAILS = "meta_ads_performance", "meta_ad_creatives", "ad_thumbnails"
-PAGE = PAGES["ad_performance"]
+PAGE = Page(
+    name="ad_performance",
+    title="Ad performance",
+    needs=(
+        Need(dataset=PERFORMANCE, withhold=True),
+        Need(dataset=CREATIVES),
+        Need(dataset=THUMBNAILS),
+    ),
+)
 RESYNC = "Sync it now with `pipeline-assets sync acme meta_sync`."
 
 
@@ -104,14 +112,6 @@ def test_what_is_missing_withholds_or_degrades_as_the_page_needs_it(missing: Fac
 
 def test_data_that_never_gets_too_old_is_always_usable() -> None:
     assert answer(performance=facts(DAY * 400, allowed_age=None)) == "ready"
-
-
-def test_a_page_about_something_that_is_not_built_is_withheld_in_so_many_words() -> None:
-    page = PAGES["competitor_research"]
-    readiness = judge_page(page, {}, brand_id="acme", now=NOW)
-    assert readiness.answer == "withhold"
-    assert [(d.state, d.action) for d in readiness.datasets] == [("not_built", "")]
-    assert told(readiness) == [("error", "Competitor ads not shown: not part of this version.")]
 
 
 def test_neither_a_pause_nor_a_refresh_makes_data_younger() -> None:
@@ -379,9 +379,4 @@ def test_across_brands_what_nobody_has_is_said() -> None:
     nobody = judge_brands(PAGE, [judge(*[facts(is_configured=False)] * 3)], now=NOW)
     assert [line.text for line in nobody.lines] == [
         "Ad performance not shown: not configured for any brand."
-    ]
-    page = PAGES["template_queue"]
-    unbuilt = judge_page(page, {}, brand_id="acme", now=NOW)
-    assert [line.text for line in judge_brands(page, [unbuilt], now=NOW).lines] == [
-        "Template approvals not shown: not part of this version."
     ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from web.conftest import Site
 
 PATH = "/brands/acme/ad-performance"
-NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails")
+NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails", "scorecard")
 
 
 @pytest.fixture

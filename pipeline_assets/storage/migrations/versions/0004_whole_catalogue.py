@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables; what is stored stays as it is."""
     op.add_column("ad_classifications", sa.Column("fallback_reason", sa.Text(), nullable=True))
+    op.add_column("requests", sa.Column("brand_ids", sa.JSON(), nullable=True))
     op.create_table(
         "landing_pages",
         sa.Column("brand_id", sa.Text(), nullable=False),

@@ -1,0 +1,1 @@
+"""What the datasets from outside the ad account cost."""

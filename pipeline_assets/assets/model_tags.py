@@ -1,0 +1,235 @@
+"""Asking a brand's language model about ads, in batches, as far as the day's money reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pipeline_assets.assets.attempt import Attempt
+from pipeline_assets.clock import utcnow
+from pipeline_assets.errors import CredentialError, SourceRejectedError
+
+if TYPE_CHECKING:
+    from pipeline_assets.analysis.classification import Creative, Tag
+    from pipeline_assets.brands.models import LanguageModelSource
+    from pipeline_assets.sources.language_model import LanguageModel, Picture, Reply
+
+BATCH_ADS = 8
+"""Instructions are paid for once per call; more ads than this and models begin to mix them up."""
+
+LONGEST_ASKING = timedelta(minutes=30)
+"""Then the rest waits for the next run: what is paid for must be stored before the run's limit."""
+
+_OUTPUT_TOKENS_OF_AD = 600  # ten tags with their quotes
+_OUTPUT_TOKENS_OF_THOUGHT = 2000  # for models that think before they write
+_INPUT_TOKENS_OF_PICTURE = 1000  # more than any provider counts for one of this size
+_BYTES_OF_TOKEN = 3  # fewer than in any language: costs are judged too high rather than too low
+_FORM_TOKENS = 2500
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class AskedCreative:
+    """A creative that the model is to tag, and the name of its picture in the media store."""
+
+    creative_id: str
+    creative: Creative
+    picture_sha256: str | None
+
+
+@dataclass
+class ModelTags:
+    """Tags by creative id, and for all others of those asked about why there are none."""
+
+    tags: dict[str, dict[str, Tag]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def give_up(self, asked: Sequence[AskedCreative], reason: str) -> None:
+        """Leave these to the rules."""
+        self.reasons |= {each.creative_id: reason for each in asked}
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    input: int
+    output: int
+
+    def cost_usd(self, source: LanguageModelSource) -> Decimal:
+        """What they cost by the brand's prices."""
+        prices = (
+            Decimal(str(source.input_usd_per_million)),
+            Decimal(str(source.output_usd_per_million)),
+        )
+        return (self.input * prices[0] + self.output * prices[1]) / _MILLION
+
+
+def ask_model(
+    attempt: Attempt, source: LanguageModelSource, asked: Sequence[AskedCreative]
+) -> ModelTags:
+    """What the model says of the creatives; what goes wrong is a reason, never an error.
+
+    A batch whose answer cannot be used is left out; a refusal, an outage, the end of the day's
+    money or of the time for it leaves out all that follow.
+
+    Raises:
+        InvalidConfigError: the model's library is not installed, or there is no such provider.
+        DatabaseUnavailableError, StorageFullError: our own storage failed.
+    """
+    found = ModelTags()
+    if not asked:
+        return found
+    try:
+        model = attempt.installation.language_model(source)
+    except CredentialError as error:
+        found.give_up(asked, str(error))
+        return found
+    with model:
+        for start in range(0, len(asked), BATCH_ADS):
+            attempt.heartbeat.progress(start, total=len(asked), stage=f"asking {source.model}")
+            batch = asked[start : start + BATCH_ADS]
+            if not _ask_batch(attempt, source, model, batch, found):
+                found.give_up(asked[start + BATCH_ADS :], found.reasons[batch[0].creative_id])
+                break
+    return found
+
+
+def _ask_batch(
+    attempt: Attempt,
+    source: LanguageModelSource,
+    model: LanguageModel,
+    batch: Sequence[AskedCreative],
+    found: ModelTags,
+) -> bool:
+    """Take in what the model says of a batch; False: there is no use in asking about others."""
+    from pipeline_assets.analysis import model_tagging  # noqa: PLC0415
+    from pipeline_assets.sources.language_model import WrongAnswerError  # noqa: PLC0415
+
+    material = list(_material(attempt, batch))
+    most_output = _OUTPUT_TOKENS_OF_THOUGHT + _OUTPUT_TOKENS_OF_AD * len(batch)
+    most = _most_tokens(material, most_output)
+    obstacle = _obstacle(attempt, source, most.cost_usd(source))
+    if obstacle:
+        found.give_up(batch, obstacle)
+        return False
+    reply = model.fill_in(
+        model_tagging.form_for(len(batch)),
+        instructions=model_tagging.instructions(),
+        material=material,
+        max_output_tokens=most_output,
+    )
+    _record(attempt, source, reply, most, found)
+    if reply.form is not None:
+        tags = model_tagging.read_form(reply.form)
+        found.tags |= {each.creative_id: of for each, of in zip(batch, tags, strict=True)}
+        return True
+    found.give_up(batch, str(reply.error))
+    attempt.log(f"{len(batch)} creatives are left to the rules: {reply.error}")
+    return isinstance(reply.error, WrongAnswerError | SourceRejectedError)
+
+
+def _material(attempt: Attempt, batch: Sequence[AskedCreative]) -> Iterator[str | Picture]:
+    from pipeline_assets.analysis.model_tagging import show_ad  # noqa: PLC0415
+
+    for number, each in enumerate(batch, start=1):
+        yield show_ad(number, each.creative)
+        picture = _read_picture(attempt, each.picture_sha256)
+        if picture is not None:
+            yield picture
+
+
+def _read_picture(attempt: Attempt, sha256: str | None) -> Picture | None:
+    from pipeline_assets.sources.language_model import shrink_picture  # noqa: PLC0415
+
+    if sha256 is None or not attempt.installation.media.has(sha256):
+        return None
+    with attempt.installation.media.open(sha256) as file:
+        return shrink_picture(file.read())
+
+
+def _most_tokens(material: Sequence[str | Picture], most_output: int) -> _Tokens:
+    """The most that a call can take, its second try with the first answer sent back included."""
+    from pipeline_assets.analysis.model_tagging import instructions  # noqa: PLC0415
+
+    texts = [instructions(), *(part for part in material if isinstance(part, str))]
+    pictures = sum(1 for part in material if not isinstance(part, str))
+    once = (
+        sum(len(text.encode()) for text in texts) // _BYTES_OF_TOKEN
+        + pictures * _INPUT_TOKENS_OF_PICTURE
+        + _FORM_TOKENS
+    )
+    return _Tokens(input=2 * once + most_output, output=2 * most_output)
+
+
+def _obstacle(attempt: Attempt, source: LanguageModelSource, most_usd: Decimal) -> str | None:
+    """Why the next call must not be made; None: it may."""
+    from pipeline_assets.storage.model_spend import read_spent_usd  # noqa: PLC0415
+
+    now = utcnow()
+    if now - attempt.started_at > LONGEST_ASKING:
+        return "There was no time left to ask about it in this run; the next one goes on."
+    spent = read_spent_usd(attempt.installation.engine, brand_id=attempt.brand.id, day=now.date())
+    if spent + most_usd > Decimal(str(source.daily_usd)):
+        return (
+            f"Today's money for the language model, ${source.daily_usd:g}, does not reach for "
+            f"another call: ${spent:.4f} is spent, a call may cost ${most_usd:.4f}."
+        )
+    return None
+
+
+def _record(
+    attempt: Attempt,
+    source: LanguageModelSource,
+    reply: Reply[Any],
+    most: _Tokens,
+    found: ModelTags,
+) -> None:
+    """Write down what the call cost; a server that does not tell is taken at the most."""
+    from pipeline_assets.storage.model_spend import record_call  # noqa: PLC0415
+
+    used = _Tokens(reply.input_tokens, reply.output_tokens)
+    if reply.form is not None and not used.input:
+        used = most
+    cost = used.cost_usd(source)
+    found.calls += 1
+    found.cost_usd += cost
+    record_call(
+        attempt.installation.engine,
+        brand_id=attempt.brand.id,
+        day=utcnow().date(),
+        model=source.model,
+        input_tokens=used.input,
+        output_tokens=used.output,
+        cost_usd=cost,
+    )
+
+
+def read_picture_names(attempt: Attempt) -> Mapping[str, str]:
+    """By creative id the name of its picture: its image, else its film's still or its thumbnail."""
+    from pipeline_assets.schemas import AD_ASSETS, AD_THUMBNAILS  # noqa: PLC0415
+    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
+
+    engine, brand_id = attempt.installation.engine, attempt.brand.id
+    names: dict[str, str] = {}
+    thumbnails = read_rows(
+        engine, AD_THUMBNAILS, brand_id=brand_id, columns=["creative_id", "sha256"]
+    )
+    assets = read_rows(
+        engine,
+        AD_ASSETS,
+        brand_id=brand_id,
+        columns=["creative_id", "media_type", "sha256", "poster_sha256"],
+    )
+    pictures = [
+        *((row["creative_id"], row["sha256"]) for row in assets if row["media_type"] == "image"),
+        *((row["creative_id"], row["poster_sha256"]) for row in assets),
+        *((row["creative_id"], row["sha256"]) for row in thumbnails),
+    ]
+    for creative_id, sha256 in pictures:
+        if sha256:
+            names.setdefault(creative_id, sha256)
+    return names

@@ -1,0 +1,169 @@
+"""How each creative does, and the brand's totals day by day."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Context, Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline_assets.schemas import TableSchema
+
+TOLERANCE_RATIO = Decimal("0.01")
+"""Spend that may lack: that of an ad or two whose creative could not be read."""
+
+MAX_UNKNOWN_RATIO = 0.5
+"""More unknown hooks than known ones do not tell which hooks work."""
+
+_EXACT = Context(prec=15)  # so many digits of an amount come back from every database
+
+_CHUNK_ROWS = 1_000
+
+Row = Mapping[str, Any]
+
+
+@dataset_asset(
+    "scorecard",
+    checks=("no_figure_is_negative", "spend_is_that_of_all_ads", "most_hooks_are_known"),
+)
+def scorecard(attempt: Attempt) -> Outcome:
+    """Each creative beside the brand's others: part of the spend, rank, weakest link, fatigue.
+
+    Source: the stored daily figures, ads and classifications; nothing is fetched. A row is one
+    video or picture, however many ads show it, in one currency, over the 28 days that end with the
+    newest day there is data for. A second table, `scorecard_days`, has the totals of every stored
+    day and currency.
+
+    Check: no stored row has a negative count or spend; the creatives' spend is that of all ads
+    (within 1 %); at most half of the creatives lack a known hook.
+    """
+    from pipeline_assets.schemas import SCORECARD_DAYS  # noqa: PLC0415
+    from pipeline_assets.storage.ad_days import read_day_totals  # noqa: PLC0415
+
+    attempt.heartbeat.progress(0, stage="adding up days")
+    days = read_day_totals(attempt.installation.engine, attempt.brand.id)
+    attempt.heartbeat.progress(0, stage="scoring creatives")
+    scored = _score(attempt, days)
+    # The dataset's own table comes last: an attempt that fails between has not succeeded, and the
+    # next one writes both anew.
+    attempt.heartbeat.progress(0, total=len(scored), stage="storing")
+    _store(attempt, SCORECARD_DAYS, days)
+    records = _store(attempt, attempt.schema, scored)
+    return Outcome(
+        records=records,
+        distinct_ads=sum(row["ad_count"] for row in scored),
+        checks={
+            "no_figure_is_negative": _sign_check(days),
+            "spend_is_that_of_all_ads": _spend_check(scored, days),
+            "most_hooks_are_known": _hook_check(scored),
+        },
+        metadata={
+            "labels": dict(Counter(row["label"] for row in scored)),
+            "fatigued": sum(1 for row in scored if row["is_fatigued"]),
+            "days": len(days),
+        },
+    )
+
+
+def _score(attempt: Attempt, days: Sequence[Row]) -> list[Row]:
+    from pipeline_assets.analysis import creative_days  # noqa: PLC0415
+    from pipeline_assets.analysis.scorecard import score_creatives  # noqa: PLC0415
+    from pipeline_assets.schemas import AD_CLASSIFICATIONS, META_AD_CREATIVES  # noqa: PLC0415
+    from pipeline_assets.storage.ad_days import read_ad_days  # noqa: PLC0415
+
+    if not days:
+        return []
+    engine, brand_id = attempt.installation.engine, attempt.brand.id
+    until = days[-1]["date"]
+    scored = score_creatives(
+        read_ad_days(engine, brand_id, since=creative_days.first_day(until), until=until),
+        _read(attempt, META_AD_CREATIVES, creative_days.CREATIVE_COLUMNS),
+        _read(attempt, AD_CLASSIFICATIONS, creative_days.CLASS_COLUMNS),
+        until=until,
+    )
+    return cast("list[Row]", scored.to_dict("records"))
+
+
+def _read(attempt: Attempt, schema: TableSchema, columns: Sequence[str]) -> pd.DataFrame:
+    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
+
+    return read_frame(
+        attempt.installation.engine, schema, brand_id=attempt.brand.id, columns=columns
+    )
+
+
+def _store(attempt: Attempt, schema: TableSchema, rows: Sequence[Row]) -> int:
+    """Make these the brand's only rows of the table; how many there are."""
+    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
+
+    facts = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
+    whole = ({**row, **facts} for row in rows)
+    tuples = (tuple(_storable(row[name]) for name in schema.column_names) for row in whole)
+    written = replace_rows(
+        attempt.installation.engine,
+        schema,
+        brand_id=attempt.brand.id,
+        scopes=[Scope()],
+        chunks=_chunks(tuples),
+        attempt_started_at=attempt.started_at,
+        run_id=attempt.run_id,
+    )
+    return written.written
+
+
+def _storable(value: object) -> object:
+    return _EXACT.create_decimal(value) if isinstance(value, Decimal) else value
+
+
+def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    return iter(lambda: list(islice(rows, _CHUNK_ROWS)), [])
+
+
+def _sign_check(days: Sequence[Row]) -> Check:
+    bad = {f"{day['date']} {day['currency']}": day["negative_rows"] for day in days}
+    bad = {day: count for day, count in bad.items() if count}
+    count = sum(bad.values())
+    return Check(
+        not bad,
+        f"A count or the spend is negative in rows: {count}, the first of {next(iter(bad))}."
+        if bad
+        else "No stored row has a negative count or spend.",
+        {"negative_rows": count},
+    )
+
+
+def _spend_check(scored: Sequence[Row], days: Sequence[Row]) -> Check:
+    """Whether the creatives' spend is that of the same days; an unread creative's is missing."""
+    from pipeline_assets.analysis.creative_days import first_day  # noqa: PLC0415
+
+    of_creatives: dict[str, Decimal] = defaultdict(Decimal)
+    of_days: dict[str, Decimal] = defaultdict(Decimal)
+    for row in scored:
+        of_creatives[row["currency"]] += row["spend"]
+    for day in days:
+        if day["date"] >= first_day(days[-1]["date"]):
+            of_days[day["currency"]] += day["spend"]
+    differing = [
+        f"creatives {of_creatives[currency]} of ads {spend} {currency}"
+        for currency, spend in of_days.items()
+        if abs(of_creatives[currency] - spend) > TOLERANCE_RATIO * abs(spend)
+    ]
+    figures = {f"spend_{currency}": float(spend) for currency, spend in of_days.items()}
+    if differing:
+        return Check(False, f"Spend does not add up: {'; '.join(differing)}.", figures)
+    return Check(True, "The creatives' spend is that of all ads.", figures)
+
+
+def _hook_check(scored: Sequence[Row]) -> Check:
+    unknown = sum(1 for row in scored if row["hook_type"] in {None, "unknown"})
+    return Check(
+        unknown <= MAX_UNKNOWN_RATIO * len(scored),
+        f"{unknown} of {len(scored)} creatives lack a known hook.",
+        {"creatives": len(scored), "unknown_hooks": unknown},
+    )

@@ -1,0 +1,222 @@
+"""What people decide of single items: that a template may be used, that a draft is good.
+
+A decision stands in `item_decisions`, and at once in the dataset's own row. A sync writes the rows
+anew and must not lose one, nor write over one that was made meanwhile: it reads `read_decisions`
+within its write (`replace_rows` takes its chunks then), which waits for a decision that is just
+being stored, and puts `with_decision` on its rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline_assets.brands.registry import get_brand
+from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.storage import audit
+from pipeline_assets.storage.engine import dialect_insert, write_transaction
+from pipeline_assets.storage.tables import DATASET_TABLES, item_decisions
+from pipeline_assets.storage.window_guard import lock_windows
+
+Row = dict[str, Any]
+
+RULES = "rules"
+"""Who has decided when nobody has."""
+
+_MAX_REASON = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person has decided of an item, and why."""
+
+    item_id: str
+    decision: str
+    reason: str
+    decided_by: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a dataset's rows show decisions: its item's column, what may be decided, how it shows.
+
+    `undecided` is the word for taking a decision back.
+    """
+
+    noun: str
+    id_column: str
+    decisions: tuple[str, ...]
+    undecided: str
+    shown: Callable[[Row, Decision], Row]
+    hidden: Callable[[Row, datetime], Row]
+
+
+def _shown_on_template(row: Row, decision: Decision) -> Row:
+    """A template's row keeps the rules' reasons behind the person's: they may count again."""
+    return {
+        "state": decision.decision,
+        "decided_by": decision.decided_by,
+        "decided_at": decision.decided_at,
+        "reasons": [decision.reason, *_reasons_of_rules(row)],
+        "is_overruled": row["rule_state"] not in {decision.decision, "pending"},
+    }
+
+
+def _hidden_on_template(row: Row, now: datetime) -> Row:
+    return {
+        "state": row["rule_state"],
+        "decided_by": RULES,
+        "decided_at": now,
+        "reasons": _reasons_of_rules(row),
+        "is_overruled": False,
+    }
+
+
+def _reasons_of_rules(row: Row) -> list[str]:
+    return list(row["reasons"] if row["decided_by"] == RULES else row["reasons"][1:])
+
+
+def _shown_on_draft(row: Row, decision: Decision) -> Row:  # noqa: ARG001 - as for templates
+    return {
+        "review_state": decision.decision,
+        "reviewed_by": decision.decided_by,
+        "review_reason": decision.reason,
+        "reviewed_at": decision.decided_at,
+    }
+
+
+def _hidden_on_draft(row: Row, now: datetime) -> Row:  # noqa: ARG001 - as for templates
+    reviewed = dict.fromkeys(("reviewed_by", "review_reason", "reviewed_at"))
+    return {"review_state": "draft", **reviewed}
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "template_approvals": _Kind(
+        noun="template",
+        id_column="template_id",
+        decisions=("approved", "rejected"),
+        undecided="pending",
+        shown=_shown_on_template,
+        hidden=_hidden_on_template,
+    ),
+    "ad_creations": _Kind(
+        noun="draft",
+        id_column="draft_id",
+        decisions=("approved", "rejected"),
+        undecided="draft",
+        shown=_shown_on_draft,
+        hidden=_hidden_on_draft,
+    ),
+}
+
+
+def decide(
+    engine: sa.Engine,
+    *,
+    brand_id: str,
+    dataset: str,
+    item_id: str,
+    decision: str,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> Row:
+    """Store what a person decides of an item; returns the dataset's row as it is from now on.
+
+    template_approvals: `approved`, `rejected`, or `pending` to give it back to the rules;
+    ad_creations: `approved`, `rejected`, or `draft` to take the review back. A later decision
+    replaces an earlier one; the audit log has all of them. Syncs keep it.
+
+    Raises:
+        InvalidConfigError: there is no such brand or item, the decision is none of these, or the
+            reason is empty.
+    """
+    kind = _kind(dataset)
+    if decision not in {*kind.decisions, kind.undecided}:
+        raise InvalidConfigError(
+            f"{decision!r} is no decision about a {kind.noun}.",
+            advice=f"Give {', '.join(kind.decisions)} or {kind.undecided}.",
+        )
+    reason = reason.strip()[:_MAX_REASON]
+    if not reason:
+        raise InvalidConfigError("The reason is empty.", advice="Say why, for those who wonder.")
+    brand = get_brand(engine, brand_id)
+    made = Decision(
+        item_id=item_id, decision=decision, reason=reason, decided_by=actor, decided_at=now
+    )
+    table = DATASET_TABLES[dataset]
+    is_it = (table.c.brand_id == brand_id) & (table.c[kind.id_column] == item_id)
+    with write_transaction(engine) as connection:
+        lock_windows(connection, brand_id=brand_id, dataset=dataset)
+        found = connection.execute(sa.select(table).where(is_it)).mappings().one_or_none()
+        if found is None:
+            raise InvalidConfigError(
+                f"Brand {brand_id} has no {kind.noun} {item_id!r}.",
+                advice="It may be gone from its source since the page was shown: reload it.",
+            )
+        row = dict(found)
+        if decision == kind.undecided:
+            changes = kind.hidden(row, now)
+            connection.execute(item_decisions.delete().where(*_is(brand_id, dataset, item_id)))
+        else:
+            changes = kind.shown(row, made)
+            _store(connection, brand_id, dataset, made)
+        connection.execute(table.update().where(is_it).values(changes))
+        audit.record(
+            connection,
+            at=now,
+            actor=actor,
+            action=f"{kind.noun}.{decision}",
+            target=f"{brand_id}:{dataset}:{item_id}",
+            organization_id=brand.organization_id,
+            detail={"reason": reason, "was": row[_state_column(changes)]},
+        )
+    return row | changes
+
+
+def read_decisions(engine: sa.Engine, *, brand_id: str, dataset: str) -> dict[str, Decision]:
+    """What people have decided of a brand's items, by item."""
+    columns = item_decisions.c
+    query = sa.select(*(columns[name] for name in Decision.__dataclass_fields__)).where(
+        columns.brand_id == brand_id, columns.dataset == dataset
+    )
+    with engine.connect() as connection:
+        return {row["item_id"]: Decision(**row) for row in connection.execute(query).mappings()}
+
+
+def with_decision(dataset: str, row: Row, decision: Decision | None) -> Row:
+    """A row that nobody has decided on yet, with what a person has decided of its item."""
+    return row if decision is None else row | _kind(dataset).shown(row, decision)
+
+
+def _kind(dataset: str) -> _Kind:
+    if dataset not in _KINDS:
+        raise InvalidConfigError(
+            f"Nobody decides about {dataset}.", advice=f"Decisions are about {', '.join(_KINDS)}."
+        )
+    return _KINDS[dataset]
+
+
+def _state_column(changes: Row) -> str:
+    return next(iter(changes))
+
+
+def _store(connection: sa.Connection, brand_id: str, dataset: str, decision: Decision) -> None:
+    values = asdict(decision)
+    insert = dialect_insert(connection, item_decisions).values(
+        brand_id=brand_id, dataset=dataset, **values
+    )
+    connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["brand_id", "dataset", "item_id"],
+            set_={name: values[name] for name in values if name != "item_id"},
+        )
+    )
+
+
+def _is(brand_id: str, dataset: str, item_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    columns = item_decisions.c
+    return columns.brand_id == brand_id, columns.dataset == dataset, columns.item_id == item_id

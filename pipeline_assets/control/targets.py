@@ -1,0 +1,164 @@
+"""Whom a request or a cadence is for: one brand, or all brands of an organization at once.
+
+Where a brand's slug stands otherwise, `*<organization>` stands for all of its brands: no slug
+begins with `*`. So one wish, one lane and one line of the audit log are what they are for a brand.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from pipeline_assets.brands.models import Brand, parse_brand
+from pipeline_assets.brands.registry import get_brand, list_organizations, read_brands
+from pipeline_assets.control.run_tags import ALL_BRANDS
+from pipeline_assets.datasets import DATASETS, Job
+from pipeline_assets.errors import InvalidConfigError
+
+Row = dict[str, Any]
+
+
+def all_brands_id(organization_id: str) -> str:
+    """What stands for all brands of an organization: `*default`."""
+    return f"{ALL_BRANDS}{organization_id}"
+
+
+def organization_of(target_id: str) -> str | None:
+    """The organization whose brands this stands for; None for one brand, or brands of several."""
+    return target_id.removeprefix(ALL_BRANDS) if is_all_brands(target_id) else None
+
+
+def is_all_brands(target_id: str) -> bool:
+    """Whether this stands for all brands of one organization."""
+    return target_id.startswith(ALL_BRANDS) and target_id != ALL_BRANDS
+
+
+class Choice(NamedTuple):
+    """The brands that a run takes, and those that it leaves out with why."""
+
+    brand_ids: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllBrands:
+    """All brands of an organization, wherever one brand may stand; `brands` by id."""
+
+    organization_id: str
+    brands: tuple[Brand, ...]
+
+    @property
+    def id(self) -> str:
+        """What stands in tables and tags where a brand's slug stands otherwise."""
+        return all_brands_id(self.organization_id)
+
+    @property
+    def timezone(self) -> str:
+        """The zone of most of its brands, UTC for none."""
+        zones = Counter(brand.timezone for brand in self.brands)
+        return min(zones, key=lambda zone: (-zones[zone], zone), default="UTC")
+
+    def configured_for(self, job: Job) -> list[Brand]:
+        """Its brands that have every source of the job's datasets."""
+        sources = {DATASETS[key].source for key in job.datasets}
+        return [brand for brand in self.brands if all(map(brand.sources.has, sources))]
+
+    def left_out(
+        self, job: Job, *, now: datetime, among: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """The brands that a run of the job would take but for their pause, each with why."""
+        return {
+            brand.id: f"it is paused: {brand.paused_reason}"
+            for brand in self.configured_for(job)
+            if brand.is_paused(now) and (among is None or brand.id in among)
+        }
+
+    def choose(self, job: Job, *, now: datetime, among: Collection[str] | None = None) -> Choice:
+        """The brands that a run of the job takes now; `among` keeps it to some.
+
+        Raises:
+            InvalidConfigError: it is none.
+        """
+        left_out = self.left_out(job, now=now, among=among)
+        chosen = tuple(
+            brand.id
+            for brand in self.configured_for(job)
+            if brand.id not in left_out and (among is None or brand.id in among)
+        )
+        if not chosen:
+            paused = f" ({', '.join(left_out)} paused)" if left_out else ""
+            raise InvalidConfigError(
+                f"Organization {self.organization_id} has no brand that {job.name} could work on "
+                f"now{paused}.",
+                advice="Resume a brand." if left_out else "Configure its source for a brand.",
+            )
+        return Choice(chosen, left_out)
+
+
+Target = Brand | AllBrands
+"""One brand, or all of an organization's."""
+
+
+def read_target(
+    engine: sa.Engine, target_id: str, *, organization_ids: Collection[str] | None = None
+) -> Target:
+    """The brand, or all brands of `*<organization>`; of one of these organizations when given.
+
+    Raises:
+        InvalidConfigError: there is none; one of another organization looks the same.
+    """
+    organization_id = organization_of(target_id)
+    if organization_id is None:
+        return get_brand(engine, target_id, organization_ids=organization_ids)
+    known = {each.id for each in list_organizations(engine)}
+    if organization_ids is not None:
+        known &= set(organization_ids)
+    if organization_id not in known:
+        raise InvalidConfigError(
+            f"There is no organization {organization_id!r}.",
+            advice="`pipeline-assets organizations list` shows all.",
+        )
+    with engine.connect() as connection:
+        return read_targets(connection, [target_id])[target_id]
+
+
+def read_targets(connection: sa.Connection, target_ids: Collection[str]) -> dict[str, Target]:
+    """These targets by id; a brand that does not exist has none, an organization may be empty."""
+    organizations = {each: organization_of(each) for each in target_ids}
+    brand_ids = {each for each, organization_id in organizations.items() if organization_id is None}
+    found: dict[str, Target] = {
+        brand.id: brand for brand in read_brands(connection, brand_ids=brand_ids)
+    }
+    wanted = set(filter(None, organizations.values()))
+    theirs = read_brands(connection, organization_ids=wanted) if wanted else []
+    return found | {
+        all_brands_id(organization_id): AllBrands(
+            organization_id=organization_id,
+            brands=tuple(brand for brand in theirs if brand.organization_id == organization_id),
+        )
+        for organization_id in wanted
+    }
+
+
+def parse_target(target_id: str, rows: Sequence[Row]) -> Target:
+    """The target that these rows of the registry describe, checked.
+
+    Of all brands of an organization, one whose row cannot be read is left aside: it harms no other.
+
+    Raises:
+        InvalidConfigError: the one brand cannot be read.
+    """
+    organization_id = organization_of(target_id)
+    if organization_id is None:
+        (row,) = rows
+        return parse_brand(row)
+    readable = []
+    for row in rows:
+        try:
+            readable.append(parse_brand(row))
+        except InvalidConfigError:  # its own cadences and pages say so
+            continue
+    return AllBrands(organization_id=organization_id, brands=tuple(readable))

@@ -1,0 +1,358 @@
+"""Reddit as far as a search needs it: access tokens, listings, limits and what goes wrong.
+
+Posts are the same for a subreddit and a day, whoever asks; they speak of what the simulated shops
+sell. Votes grow with a post's age. Source: Reddit's API documentation and its wiki (OAuth2, API).
+"""
+
+import base64
+import binascii
+import json
+import random
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import Message
+from enum import StrEnum
+from typing import Any
+from urllib.parse import parse_qsl
+
+TOKEN_PATH = "/api/v1/access_token"  # noqa: S105  a path
+CLIENT_ID, CLIENT_SECRET = "demo-reddit-app", "DemoRedditSecret5f2a9c"
+USERNAME, PASSWORD = "demo_reader", "DemoRedditPassword7c1e"
+
+_WINDOW_CALLS, _WINDOW_SECONDS = 1000, 600
+_TOKEN_SECONDS = 86_400
+_MOST_LISTED = 1000
+_POSTS_A_DAY = 3
+_DAYS = 60
+
+_TOPICS = {
+    "skincare": ("serum", "barrier cream", "mineral sunscreen", "overnight mask"),
+    "coffee": ("espresso beans", "cold brew", "coffee subscription", "grinder"),
+    "shoes": ("running shoes", "trail shoes", "insoles", "sneakers"),
+}
+"""What is talked about, by themes of the shops; any subreddit talks about all of them."""
+
+_TITLES = (
+    "Does anyone know a {topic} that lasts?",
+    "Finally found a {topic} that works",
+    "So tired of every {topic} I try",
+    "Is an expensive {topic} worth it?",
+    "Looking for a {topic} as a gift",
+    "My honest review of three {topic} brands",
+    "What's the best {topic} for beginners?",
+    "PSA about your {topic}",
+)
+_TEXTS = (
+    "My last {topic} fell apart after two weeks and customer service never responded.",
+    "I've been struggling with this for years.",
+    "I love how it feels, but it's way too expensive for what you get.",
+    "I wish they made a {topic} for sensitive people. I'd pay double for that.",
+    "Best purchase of the year, would buy again. It actually works and it's easy to use.",
+    "Not worth the hype if you ask me. The cheap {topic} from the supermarket does the same.",
+    "I'm on the fence because of the price. Has anyone tried it for more than a month?",
+    "Fed up with brands that change the recipe. I used to love this {topic}.",
+    "It doesn't irritate me at all, which is a first. Highly recommend.",
+    "I'm worried about the subscription, hidden fees and all that.",
+    "Please bring back the old size! The new one leaks in my bag.",
+    "",
+)
+_FLAIRS = (None, "Question", "Review", "Discussion")
+
+
+class RedditFault(StrEnum):
+    """What can go wrong with a search (the token ones: with the token's endpoint)."""
+
+    LIMIT = "limit"
+    """429 with Retry-After."""
+    USED_UP = "used_up"
+    """A good answer that says that no call is left for `seconds`."""
+    PRIVATE = "private"
+    BANNED = "banned"
+    NO_SUCH = "no_such"
+    """A redirect to the search for subreddits."""
+    BLOCKED = "blocked"
+    """403 with HTML: the client as a whole."""
+    EXPIRED = "expired"
+    """401: the bearer is no longer good, whatever was promised."""
+    UNAVAILABLE = "unavailable"
+    HTML = "html"
+    """HTTP 200 with a page."""
+    CHANGED = "changed"
+    """Posts without the fields that a post has."""
+    STUCK = "stuck"
+    """The first page again, whatever `after` says."""
+    TOKEN_REFUSED = "token_refused"  # noqa: S105
+    TOKEN_LIMIT = "token_limit"  # noqa: S105
+
+
+@dataclass
+class _Spoiled:
+    kind: RedditFault
+    subreddit: str | None
+    count: int | None
+    after_calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RedditAnswer:
+    """What goes back over the wire."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json; charset=UTF-8"
+
+
+@dataclass(frozen=True)
+class RedditCall:
+    """One call as it came; `after` is where the page began."""
+
+    path: str
+    term: str
+    after: str
+    user_agent: str
+    status: int
+
+
+class Reddit:
+    """The service; `spoil` says what goes wrong next, `calls` what was asked.
+
+    `gone` are posts whose text has been removed, `hidden` posts that are not there (yet).
+    """
+
+    def __init__(self, *, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._tokens: dict[str, datetime] = {}
+        self._spoiled: list[_Spoiled] = []
+        self._used = 0
+        self.calls: list[RedditCall] = []
+        self.gone: set[str] = set()
+        self.hidden: set[str] = set()
+
+    def spoil(
+        self,
+        kind: RedditFault,
+        *,
+        subreddit: str | None = None,
+        count: int | None = None,
+        after_calls: int = 0,
+        seconds: float = 30.0,
+    ) -> None:
+        """Spoil the next `count` answers (None: until `mend`), of one subreddit or of all.
+
+        `after_calls` answers are good before that.
+        """
+        self._spoiled.append(_Spoiled(kind, subreddit, count, after_calls, seconds))
+
+    def mend(self) -> None:
+        """Nothing goes wrong from now on."""
+        self._spoiled.clear()
+
+    def handles(self, path: str) -> bool:
+        """Whether the path is one of Reddit's."""
+        return path == TOKEN_PATH or path.startswith("/r/")
+
+    def respond(
+        self, path: str, query: Mapping[str, str], headers: "Message[str, str]", body: bytes
+    ) -> RedditAnswer:
+        """The answer to a call; `headers` finds names in any case."""
+        with self._lock:
+            if path == TOKEN_PATH:
+                answer = self._token(headers, dict(parse_qsl(body.decode())))
+            else:
+                answer = self._search(path, query, headers)
+            self.calls.append(
+                RedditCall(
+                    path,
+                    query.get("q", ""),
+                    query.get("after", ""),
+                    headers.get("User-Agent") or "",
+                    answer.status,
+                )
+            )
+        return answer
+
+    def posts(self, subreddit: str) -> list[dict[str, Any]]:
+        """All posts of a subreddit that are there, newest first, as Reddit sends them."""
+        today = self._now().date()
+        days = [today - timedelta(days=ago) for ago in range(_DAYS)]
+        posts = [
+            self._post(
+                subreddit, datetime(day.year, day.month, day.day, tzinfo=self._now().tzinfo), n
+            )
+            for day in days
+            for n in reversed(range(_POSTS_A_DAY))
+        ]
+        now = self._now().timestamp()
+        return [p for p in posts if p["created_utc"] <= now and p["name"] not in self.hidden]
+
+    def _post(self, subreddit: str, day: datetime, number: int) -> dict[str, Any]:
+        chance = random.Random(f"{subreddit.casefold()} {day:%Y-%m-%d} {number}")
+        topic = chance.choice([topic for topics in _TOPICS.values() for topic in topics])
+        title = chance.choice(_TITLES).format(topic=topic)
+        first, second = chance.sample(_TEXTS, 2)
+        text = f"{first}\n\n{second}".format(topic=topic).strip()
+        post_id = f"{chance.getrandbits(40):x}"
+        created = day + timedelta(hours=24 / _POSTS_A_DAY * number, minutes=chance.randrange(300))
+        age_days = max((self._now() - created) / timedelta(days=1), 0)
+        is_link = chance.random() < 0.1
+        is_gone = f"t3_{post_id}" in self.gone
+        slug = title.casefold().replace(" ", "_").strip("?")
+        permalink = f"/r/{subreddit}/comments/{post_id}/{slug}/"
+        return {
+            "name": f"t3_{post_id}",
+            "id": post_id,
+            "subreddit": subreddit,
+            "author": f"reader_{chance.randrange(10_000)}",
+            "title": title,
+            "selftext": "[removed]" if is_gone else "" if is_link else text,
+            "removed_by_category": "moderator" if is_gone else None,
+            "is_self": not is_link,
+            "permalink": permalink,
+            "url": f"https://blog.example/{post_id}"
+            if is_link
+            else f"https://www.reddit.com{permalink}",
+            "link_flair_text": chance.choice(_FLAIRS),
+            "score": int(chance.randrange(2, 60) * min(age_days, 10)),
+            "num_comments": int(chance.randrange(1, 12) * min(age_days, 10)),
+            "upvote_ratio": round(chance.uniform(0.6, 1), 2),
+            "over_18": False,
+            "created_utc": created.timestamp(),
+        }
+
+    def _token(self, headers: "Message[str, str]", form: Mapping[str, str]) -> RedditAnswer:
+        if self._take({RedditFault.TOKEN_LIMIT}, None):
+            return _json(429, {"message": "Too Many Requests", "error": 429}, retry_after=30)
+        refused = self._take({RedditFault.TOKEN_REFUSED}, None)
+        if refused or _basic(headers) != (CLIENT_ID, CLIENT_SECRET):
+            return _json(401, {"message": "Unauthorized", "error": 401})
+        if form.get("grant_type") == "password":
+            if (form.get("username"), form.get("password")) != (USERNAME, PASSWORD):
+                return _json(200, {"error": "invalid_grant"})
+        elif form.get("grant_type") != "client_credentials":
+            return _json(200, {"error": "unsupported_grant_type"})
+        token = (
+            f"bearer{len(self._tokens)}made-up-{random.Random(len(self._tokens)).getrandbits(64):x}"
+        )
+        self._tokens[token] = self._now() + timedelta(seconds=_TOKEN_SECONDS)
+        answer = {
+            "access_token": token,
+            "token_type": "bearer",
+            "expires_in": _TOKEN_SECONDS,
+            "scope": "*",
+        }
+        return _json(200, answer)
+
+    def _search(
+        self, path: str, query: Mapping[str, str], headers: "Message[str, str]"
+    ) -> RedditAnswer:
+        subreddit = path.removeprefix("/r/").partition("/")[0]
+        fault = self._take(frozenset(RedditFault) - _OF_TOKENS, subreddit)
+        kind = fault.kind if fault else None
+        if kind is RedditFault.EXPIRED:
+            self._tokens.clear()
+        refusal = self._refusal(headers) or (
+            _SPOILED[fault.kind](fault) if fault and fault.kind in _SPOILED else None
+        )
+        if refusal:
+            return refusal
+        self._used = self._used % _WINDOW_CALLS + 1
+        left = 0.0 if kind is RedditFault.USED_UP else float(_WINDOW_CALLS - self._used)
+        seconds = fault.seconds if fault and left == 0 else _WINDOW_SECONDS - self._used % 60
+        listing = self._listing(subreddit, query, kind)
+        limits = (
+            ("X-Ratelimit-Used", str(self._used)),
+            ("X-Ratelimit-Remaining", f"{left:.1f}"),
+            ("X-Ratelimit-Reset", f"{seconds:.0f}"),
+        )
+        return RedditAnswer(200, json.dumps(listing).encode(), limits)
+
+    def _refusal(self, headers: "Message[str, str]") -> RedditAnswer | None:
+        scheme, _, token = (headers.get("Authorization") or "").partition(" ")
+        ends_at = self._tokens.get(token) if scheme.casefold() == "bearer" else None
+        if ends_at is None or ends_at <= self._now():
+            return _json(401, {"message": "Unauthorized", "error": 401})
+        if "(by /u/" not in (headers.get("User-Agent") or ""):
+            return _json(429, {"message": "Too Many Requests", "error": 429}, retry_after=60)
+        return None
+
+    def _listing(
+        self, subreddit: str, query: Mapping[str, str], fault: RedditFault | None
+    ) -> dict[str, Any]:
+        words = query.get("q", "").casefold().split()
+        found = [
+            post
+            for post in self.posts(subreddit)
+            if all(word in f"{post['title']} {post['selftext']}".casefold() for word in words)
+        ][:_MOST_LISTED]
+        after = "" if fault is RedditFault.STUCK else query.get("after", "")
+        names = [post["name"] for post in found]
+        start = names.index(after) + 1 if after in names else 0
+        limit = min(int(query.get("limit", "25")), 100)
+        page = found[start : start + limit]
+        has_more = fault is RedditFault.STUCK or start + limit < len(found)
+        if fault is RedditFault.CHANGED:
+            page = [{**post, "created_utc": None} for post in page]
+        return {
+            "kind": "Listing",
+            "data": {
+                "after": page[-1]["name"] if page and has_more else None,
+                "before": None,
+                "dist": len(page),
+                "children": [{"kind": "t3", "data": post} for post in page],
+            },
+        }
+
+    def _take(self, kinds: Collection[RedditFault], subreddit: str | None) -> _Spoiled | None:
+        for spoiled in self._spoiled:
+            if spoiled.kind in kinds and spoiled.subreddit in {None, subreddit}:
+                if spoiled.after_calls > 0:
+                    spoiled.after_calls -= 1
+                    continue
+                if spoiled.count is not None:
+                    spoiled.count -= 1
+                    if spoiled.count == 0:
+                        self._spoiled.remove(spoiled)
+                return spoiled
+        return None
+
+
+_OF_TOKENS = frozenset({RedditFault.TOKEN_REFUSED, RedditFault.TOKEN_LIMIT})
+_PAGE = RedditAnswer(200, b"<!doctype html><html><body>Reddit</body></html>", (), "text/html")
+
+
+def _json(status: int, body: object, *, retry_after: float | None = None) -> RedditAnswer:
+    headers = (("Retry-After", f"{retry_after:.0f}"),) if retry_after is not None else ()
+    return RedditAnswer(status, json.dumps(body).encode(), headers)
+
+
+_SPOILED: dict[RedditFault, Callable[[_Spoiled], RedditAnswer]] = {
+    RedditFault.LIMIT: lambda fault: _json(
+        429, {"message": "Too Many Requests", "error": 429}, retry_after=fault.seconds
+    ),
+    RedditFault.PRIVATE: lambda _: _json(
+        403, {"reason": "private", "message": "Forbidden", "error": 403}
+    ),
+    RedditFault.BANNED: lambda _: _json(
+        404, {"reason": "banned", "message": "Not Found", "error": 404}
+    ),
+    RedditFault.NO_SUCH: lambda _: RedditAnswer(302, b"", (("Location", "/subreddits/search"),)),
+    RedditFault.BLOCKED: lambda _: RedditAnswer(403, _PAGE.body, (), "text/html"),
+    RedditFault.UNAVAILABLE: lambda _: RedditAnswer(503, _PAGE.body, (), "text/html"),
+    RedditFault.HTML: lambda _: _PAGE,
+}
+
+
+def _basic(headers: "Message[str, str]") -> tuple[str, str] | None:
+    scheme, _, encoded = (headers.get("Authorization") or "").partition(" ")
+    if scheme.casefold() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(encoded).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user, password

@@ -1,0 +1,651 @@
+"""Templates and competitors' ads: found, typed, merged; nothing lost, nothing paid for twice."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from logging import DEBUG, StreamHandler, getLogger
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from pipeline_assets.clock import utcnow
+from pipeline_assets.schemas import SCHEMAS, TABLES
+from pipeline_assets.settings import Settings
+from pipeline_assets.simulator import apify, library_copy
+from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
+from pipeline_assets.simulator.server import SimulatorServer
+from pipeline_assets.simulator.world import AccountSpec, TokenSpec, World
+from pipeline_assets.storage.media import MediaStore
+from pipeline_assets.storage.tables import DATASET_TABLES, METADATA
+from pipeline_assets.storage.windows import read_rows
+
+TOKEN = "EAAPlantedTokenOfTheTests0123456789abcdef"
+APIFY_TOKEN = "apify_api_PlantedTokenOfTheTests0123456789"
+UNCONFIRMED = "EAATokenOfSomebodyNobodyKnows000000000001"
+ADS = "apify/facebook-ads-scraper"
+PAGES = ("100200300400500", "100200300400501")
+DATASETS = ("templates_scraped", "competitor_ads")
+SOURCE_OF = {"templates_scraped": "templates", "competitor_ads": "competitors"}
+
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+Row = dict[str, Any]
+Gather = Callable[[str], dg.ExecuteInProcessResult]
+Configure = Callable[..., None]
+MakeActor = Callable[..., dict[str, Any]]
+Metadata = Callable[[dg.ExecuteInProcessResult, str], Row]
+Checks = Callable[[dg.ExecuteInProcessResult], dict[str, dg.AssetCheckEvaluation]]
+Failure = Callable[[dg.ExecuteInProcessResult], tuple[str, str, Row]]
+
+
+def rows_of(engine: sa.Engine, dataset: str = "competitor_ads") -> dict[str, Row]:
+    rows = read_rows(engine, SCHEMAS[dataset], brand_id="acme")
+    return {row["library_ad_id"]: row for row in rows}
+
+
+def running_ads(*page_ids: str) -> dict[str, library_copy.ForeignAd]:
+    today = utcnow().date()
+    return {ad.id: ad for page in page_ids for ad in library_copy.ads_of_page(page, today)}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(
+        accounts=(AccountSpec(id="act_11", name="Paris", ad_count=2),),
+        tokens=(TokenSpec(TOKEN), TokenSpec(UNCONFIRMED, has_identity=False)),
+        anchor=utcnow().date(),
+    )
+
+
+@pytest.fixture
+def meta(token_file: Path) -> Row:
+    return {"ad_accounts": ["act_11"], "token": f"file:{token_file}"}
+
+
+@pytest.fixture
+def from_library(configure: Configure, meta: Row) -> Callable[..., None]:
+    """Configure both datasets from the Ad Library."""
+
+    def apply(**changes: Any) -> None:
+        source = {"page_ids": PAGES, "search_terms": ["cold brew"], "countries": ["DE"], **changes}
+        configure({"meta": meta, "templates": source, "competitors": source})
+
+    return apply
+
+
+@pytest.fixture
+def from_actor(configure: Configure, make_actor: MakeActor) -> Callable[..., None]:
+    """Configure both datasets from an actor."""
+
+    def apply(*, actor: str = ADS, run_input: Row | None = None, **changes: Any) -> None:
+        source = {"page_ids": PAGES, "actor": make_actor(actor, **(run_input or {})), **changes}
+        configure({"templates": source, "competitors": source})
+
+    return apply
+
+
+@BOTH_DATABASES
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_library_gives_the_running_ads_of_each_page_and_term(
+    gather: Gather,
+    engine: sa.Engine,
+    from_library: Callable[..., None],
+    metadata_of: Metadata,
+    checks_of: Checks,
+    dataset: str,
+) -> None:
+    from_library()
+    result = gather(dataset)
+    assert result.success
+    assert all(check.passed for check in checks_of(result).values())
+    assert set(checks_of(result)) > {
+        "rows_are_readable",
+        "searches_found_ads",
+        "ids_name_one_ad_each",
+    }
+    rows = rows_of(engine, dataset)
+    of_pages = running_ads(*PAGES)
+    of_term = {ad.id for ad in library_copy.ads_with_words("cold brew", utcnow().date())}
+    assert set(rows) == set(of_pages) | of_term
+    for ad_id, ad in of_pages.items():
+        row = rows[ad_id]
+        assert (row["title"], row["body"]) == (ad.headline, ad.body)
+        assert (row["page_id"], row["page_name"]) == (ad.page_id, ad.page_name)
+        assert row["matched_by"] == f"page:{ad.page_id}"
+        assert (row["started_on"], row["stopped_on"], row["is_active"]) == (ad.starts, None, True)
+        assert row["days_running"] == (row["last_seen_at"].date() - ad.starts).days + 1
+        assert (row["eu_reach"], row["platforms"]) == (ad.eu_reach, list(ad.platforms))
+        assert (row["landing_url"], row["image_urls"], row["preview_sha256"]) == (None, [], None)
+        assert row["library_url"] == f"https://www.facebook.com/ads/library/?id={ad_id}"
+    assert {rows[ad_id]["matched_by"] for ad_id in of_term} == {"term:cold brew"}
+    metadata = metadata_of(result, dataset)
+    assert metadata["records"] == metadata["found"] == len(rows)
+    assert metadata["source"] == "ad_library"
+    assert "reached the EU or the UK" in metadata["limits"]
+
+
+def test_the_library_is_asked_ten_pages_at_a_time_and_never_for_an_address_with_a_token(
+    gather: Gather, simulator: SimulatorServer, from_library: Callable[..., None]
+) -> None:
+    from_library(page_ids=[str(100200300400500 + n) for n in range(12)], countries=["DE", "GB"])
+    assert gather("competitor_ads").success
+    calls = [call for call in simulator.calls if call.endpoint is Endpoint.LIBRARY]
+    asked = [call.params.get("search_page_ids", "").count(",") + 1 for call in calls]
+    assert {10, 2} <= set(asked)
+    assert all(call.params["ad_reached_countries"] == '["DE","GB"]' for call in calls)
+    assert not any("ad_snapshot_url" in call.params["fields"] for call in calls)
+
+
+def test_no_more_ads_are_kept_than_were_wished_for_and_each_search_has_its_share(
+    gather: Gather, engine: sa.Engine, from_library: Callable[..., None]
+) -> None:
+    from_library(page_ids=PAGES[:1], max_ads=10)
+    assert gather("competitor_ads").success
+    by_search = [row["matched_by"] for row in rows_of(engine).values()]
+    assert sorted(set(by_search)) == [f"page:{PAGES[0]}", "term:cold brew"]
+    assert len(by_search) == 10
+    assert by_search.count("term:cold brew") == 5
+
+
+def test_a_country_outside_of_the_eu_and_uk_fails_and_says_why(
+    gather: Gather, from_library: Callable[..., None], failure_of: Failure
+) -> None:
+    from_library(countries=["US", "CA"])
+    error_class, message, metadata = failure_of(gather("templates_scraped"))
+    assert error_class == "InvalidConfigError"
+    assert "'acme'" in message
+    assert "US, CA" in message
+    assert "EU or the UK" in message
+    assert "actor" in metadata["advice"]
+
+
+def test_a_page_without_ads_is_named_by_a_warning(
+    gather: Gather, from_library: Callable[..., None], checks_of: Checks
+) -> None:
+    silent = library_copy.SILENT_PAGE
+    from_library(page_ids=[*PAGES, silent])
+    result = gather("competitor_ads")
+    assert result.success
+    check = checks_of(result)["searches_found_ads"]
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert f"page:{silent}" in (check.description or "")
+    assert PAGES[0] not in (check.description or "")
+
+
+def test_a_token_without_a_confirmed_identity_is_told_what_to_do(
+    gather: Gather, from_library: Callable[..., None], tmp_path: Path, failure_of: Failure
+) -> None:
+    file = tmp_path / "unconfirmed"
+    file.write_text(UNCONFIRMED)
+    from_library(token=f"file:{file}")
+    error_class, message, metadata = failure_of(gather("competitor_ads"))
+    assert error_class == "AccessError"
+    assert "Ad Library" in message
+    assert "2332002" in message
+    assert "facebook.com/ID" in metadata["advice"]
+
+
+def test_the_library_needs_a_token_from_somewhere(
+    gather: Gather, configure: Configure, failure_of: Failure
+) -> None:
+    configure({"competitors": {"page_ids": PAGES, "countries": ["DE"]}})
+    error_class, message, metadata = failure_of(gather("competitor_ads"))
+    assert error_class == "InvalidConfigError"
+    assert "no token for Meta's Ad Library" in message
+    assert "`actor`" in metadata["advice"]
+
+
+def test_a_search_that_fails_leaves_the_attempt_incomplete_and_the_other_searches_stored(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    from_library()
+    assert gather("competitor_ads").success
+    before = rows_of(engine)
+    simulator.faults.add(
+        Fault(kind=FaultKind.SERVICE_ERROR, endpoint=Endpoint.LIBRARY, after_calls=1)
+    )
+    result = gather("competitor_ads")
+    assert result.success
+    metadata = metadata_of(result, "competitor_ads")
+    assert metadata["incomplete_error_class"] == "SourceUnavailableError"
+    after = rows_of(engine)
+    assert set(after) == set(before)
+    assert all(row["is_active"] for row in after.values()), "of those not asked for, none is known"
+
+
+def test_trouble_of_every_search_is_the_datasets_failure(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+    failure_of: Failure,
+) -> None:
+    from_library()
+    simulator.faults.add(Fault(kind=FaultKind.TOKEN_EXPIRED, endpoint=Endpoint.LIBRARY))
+    error_class, _, _ = failure_of(gather("competitor_ads"))
+    assert error_class == "CredentialError"
+    assert rows_of(engine) == {}
+
+
+def test_an_empty_page_in_the_middle_is_not_the_end(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+) -> None:
+    from_library(search_terms=[])
+    simulator.faults.add(Fault(kind=FaultKind.EMPTY_PAGE, endpoint=Endpoint.LIBRARY, count=1))
+    assert gather("competitor_ads").success
+    assert set(rows_of(engine)) == set(running_ads(*PAGES))
+
+
+@BOTH_DATABASES
+@pytest.mark.parametrize("actor", [ADS, "curious_coder/facebook-ads-library-scraper"])
+def test_an_actors_rows_are_typed_and_their_pictures_kept(
+    gather: Gather,
+    engine: sa.Engine,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+    checks_of: Checks,
+    tmp_path: Path,
+    actor: str,
+) -> None:
+    from_actor(actor=actor)
+    result = gather("competitor_ads")
+    assert result.success
+    assert all(check.passed for check in checks_of(result).values())
+    rows, truth = rows_of(engine), running_ads(*PAGES)
+    assert set(rows) == set(truth)
+    media = MediaStore(str(tmp_path / "media"))
+    for ad_id, ad in truth.items():
+        row = rows[ad_id]
+        assert (row["title"], row["body"]) == (ad.headline, ad.body)
+        assert (row["landing_url"], row["cta"]) == (ad.link_url, ad.button)
+        assert (row["started_on"], row["stopped_on"], row["is_active"]) == (ad.starts, None, True)
+        assert row["platforms"] == list(ad.platforms)
+        assert row["source"] == actor
+        assert row["matched_by"] == f"page:{ad.page_id}"
+        assert row["error"] is None
+        with media.open(row["preview_sha256"]) as picture:
+            assert picture.read() == library_copy.draw_picture(ad.picture_key)
+    metadata = metadata_of(result, "competitor_ads")
+    assert metadata["pictures_fetched"] == len(rows)
+    assert metadata["rows_sent"] > len(rows), "actors send some rows twice"
+
+
+def test_copies_name_the_oldest_ad_with_their_content(
+    gather: Gather, engine: sa.Engine, from_actor: Callable[..., None]
+) -> None:
+    pages = [str(100200300400500 + n) for n in range(8)]
+    from_actor(page_ids=pages)
+    assert gather("competitor_ads").success
+    rows = rows_of(engine)
+    copies = [row for row in rows.values() if row["duplicate_of"]]
+    assert copies
+    for copy in copies:
+        original = rows[copy["duplicate_of"]]
+        assert original["duplicate_of"] is None
+        assert original["content_hash"] == copy["content_hash"]
+        assert (original["body"], original["title"]) == (copy["body"], copy["title"])
+        assert (original["started_on"], original["library_ad_id"]) < (
+            copy["started_on"],
+            copy["library_ad_id"],
+        )
+    hashes = [row["content_hash"] for row in rows.values() if not row["duplicate_of"]]
+    assert len(hashes) == len(set(hashes))
+
+
+def test_the_actor_is_asked_for_the_searches_and_the_brands_own_input_wins(
+    gather: Gather, simulator: SimulatorServer, from_actor: Callable[..., None]
+) -> None:
+    from_actor(
+        search_terms=["cold brew"],
+        countries=["DE", "US"],
+        max_ads=12,
+        run_input={"resultsLimit": 3, "proxy": "residential"},
+    )
+    assert gather("templates_scraped").success
+    (run_input,) = simulator.apify.inputs
+    queries = [parse_qs(urlsplit(each["url"]).query) for each in run_input["startUrls"]]
+    asked = [(q.get("view_all_page_id") or q.get("q"), q["country"]) for q in queries]
+    assert asked == [
+        *(([page], ["DE"]) for page in PAGES),
+        (["cold brew"], ["DE"]),
+        *(([page], ["US"]) for page in PAGES),
+        (["cold brew"], ["US"]),
+    ]
+    assert (run_input["resultsLimit"], run_input["proxy"]) == (3, "residential")
+    (start,) = [call for call in simulator.calls if call.endpoint is Endpoint.APIFY_START]
+    assert start.params == {"maxItems": "15"}, "a quarter more, for rows that come twice"
+    assert start.path == "/v2/acts/apify~facebook-ads-scraper/runs"
+
+
+def test_no_more_ads_are_kept_than_were_wished_for_whatever_the_actor_gives(
+    gather: Gather, engine: sa.Engine, from_actor: Callable[..., None]
+) -> None:
+    from_actor(max_ads=5, run_input={"resultsLimit": 50})
+    assert gather("competitor_ads").success
+    assert len(rows_of(engine)) == 5
+
+
+@BOTH_DATABASES
+def test_ads_that_are_gone_stay_inactive_and_new_ones_join_them(
+    gather: Gather, engine: sa.Engine, clock: Any, from_actor: Callable[..., None]
+) -> None:
+    from_actor()
+    assert gather("competitor_ads").success
+    first = rows_of(engine)
+    clock.ahead = timedelta(days=45)
+    assert gather("competitor_ads").success
+    second = rows_of(engine)
+    later = (utcnow() + clock.ahead).date()
+    running = {ad.id for page in PAGES for ad in library_copy.ads_of_page(page, later)}
+    assert set(first) - running
+    assert running - set(first)
+    assert set(second) == set(first) | running
+    assert {ad_id for ad_id, row in second.items() if row["is_active"]} == running
+    for ad_id, row in first.items():
+        assert second[ad_id]["first_seen_at"] == row["first_seen_at"]
+        gone = ad_id not in running
+        assert (second[ad_id]["last_seen_at"] == row["last_seen_at"]) is gone
+
+
+def test_ads_unseen_for_half_a_year_are_forgotten(
+    gather: Gather, engine: sa.Engine, clock: Any, from_actor: Callable[..., None]
+) -> None:
+    from_actor()
+    assert gather("competitor_ads").success
+    clock.ahead = timedelta(days=45)
+    table = DATASET_TABLES["competitor_ads"]
+    ids = sorted(
+        set(running_ads(*PAGES))
+        - {
+            ad.id
+            for page in PAGES
+            for ad in library_copy.ads_of_page(page, (utcnow() + clock.ahead).date())
+        }
+    )
+    old, young = ids[0], ids[1]
+    with engine.begin() as connection:
+        for ad_id, days in ((old, 181), (young, 179)):
+            seen = utcnow() - timedelta(days=days)
+            connection.execute(
+                sa.update(table).where(table.c.library_ad_id == ad_id).values(last_seen_at=seen)
+            )
+    assert gather("competitor_ads").success
+    rows = rows_of(engine)
+    assert old not in rows
+    assert not rows[young]["is_active"]
+
+
+def test_a_second_sync_starts_another_run_but_fetches_no_picture_twice(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    from_actor()
+    gather("competitor_ads")
+    before = rows_of(engine)
+    result = gather("competitor_ads")
+    assert len(simulator.apify.inputs) == 2
+    assert "pictures_fetched" not in metadata_of(result, "competitor_ads")
+    assert {key: row["preview_sha256"] for key, row in rows_of(engine).items()} == {
+        key: row["preview_sha256"] for key, row in before.items()
+    }
+
+
+def test_a_picture_that_cannot_be_had_is_its_ads_trouble_alone(
+    gather: Gather,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    broken = next(iter(running_ads(*PAGES).values())).picture_key
+    draw = library_copy.draw_picture
+    monkeypatch.setattr(
+        "pipeline_assets.simulator.server.draw_picture",
+        lambda key: b"<html>" if key == broken else draw(key),
+    )
+    from_actor()
+    result = gather("competitor_ads")
+    assert result.success
+    failed = [row for row in rows_of(engine).values() if row["error"]]
+    assert failed
+    assert all(row["preview_sha256"] is None for row in failed)
+    assert all("Its picture" in row["error"] for row in failed)
+    assert metadata_of(result, "competitor_ads")["pictures_failed"] == len(failed)
+
+
+def test_the_same_ad_of_two_brands_is_each_brands_own(
+    gather: Gather, engine: sa.Engine, from_actor: Callable[..., None]
+) -> None:
+    from_actor()
+    assert gather("competitor_ads").success
+    assert gather("templates_scraped").success
+    assert set(rows_of(engine)) == set(rows_of(engine, "templates_scraped"))
+
+
+@BOTH_DATABASES
+def test_what_is_stored_and_said_holds_no_token(
+    gather: Gather,
+    engine: sa.Engine,
+    instance: dg.DagsterInstance,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+    from_actor: Callable[..., None],
+) -> None:
+    stream = StringIO()
+    handler = StreamHandler(stream)
+    root = getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(DEBUG)
+    try:
+        from_library()
+        results = [gather("templates_scraped")]
+        from_actor()
+        results.append(gather("competitor_ads"))
+        simulator.faults.add(Fault(kind=FaultKind.APIFY_UNAUTHORIZED))
+        results.append(gather("competitor_ads"))
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    assert [result.success for result in results] == [True, True, False]
+    written = stream.getvalue()
+    for result in results:
+        written += "".join(str(log) for log in instance.all_logs(result.run_id))
+    with engine.connect() as connection:
+        for table in METADATA.sorted_tables:
+            written += str(connection.execute(sa.select(table)).all())
+    assert len(written) > 10_000
+    for secret in (TOKEN, APIFY_TOKEN, "access_token=EAA", "ad_snapshot_url"):
+        assert secret not in written
+
+
+# Bad days of the actor
+
+
+@pytest.mark.parametrize(
+    ("kind", "error_class", "said", "advised"),
+    [
+        (FaultKind.APIFY_UNAUTHORIZED, "CredentialError", "refuses the token", "Apify's settings"),
+        (FaultKind.APIFY_RUN_FAILED, "SourceUnavailableError", "TypeError", "log on Apify"),
+        (FaultKind.APIFY_SCHEMA_CHANGED, "InvalidConfigError", "adArchiveID", "rows have changed"),
+        (FaultKind.APIFY_ROWS_BROKEN, "InvalidConfigError", "cannot be read", "rows have changed"),
+    ],
+)
+def test_each_trouble_of_apify_says_what_to_do_and_loses_nothing(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    from_actor: Callable[..., None],
+    failure_of: Failure,
+    kind: FaultKind,
+    error_class: str,
+    said: str,
+    advised: str,
+) -> None:
+    from_actor()
+    assert gather("competitor_ads").success
+    before = rows_of(engine)
+    simulator.faults.add(Fault(kind=kind))
+    seen_class, message, metadata = failure_of(gather("competitor_ads"))
+    assert seen_class == error_class
+    assert said in message
+    assert advised in metadata["advice"]
+    assert rows_of(engine) == before
+    if kind.value.startswith("apify_run_"):
+        assert "run0000000000002" in message
+
+
+def test_few_broken_rows_are_counted_and_shown_and_the_others_stored(
+    gather: Gather,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+    checks_of: Checks,
+) -> None:
+    broken, *others = running_ads(*PAGES)
+    show = apify._camel_ad
+
+    def show_broken(ad: library_copy.ForeignAd, *where: Any) -> Row:
+        row = show(ad, *where)
+        return row if ad.id != broken else {**row, "pageID": None, "pageName": "", "snapshot": {}}
+
+    monkeypatch.setattr(apify, "_camel_ad", show_broken)
+    from_actor()
+    result = gather("competitor_ads")
+    assert result.success
+    metadata = metadata_of(result, "competitor_ads")
+    assert metadata["rows_rejected"] == 1
+    assert metadata["fields_lacking"] == {
+        "pageID or pageName": 1,
+        "snapshot with a text, picture or video": 1,
+    }
+    assert set(rows_of(engine)) == set(others)
+    check = checks_of(result)["rows_are_readable"]
+    assert not check.passed, "one of fewer than twenty"
+    assert "pageID or pageName (1)" in (check.description or "")
+
+
+def test_an_id_that_stands_for_many_ads_fails_its_check(
+    gather: Gather,
+    simulator: SimulatorServer,
+    from_actor: Callable[..., None],
+    checks_of: Checks,
+) -> None:
+    from_actor()
+    simulator.faults.add(Fault(kind=FaultKind.APIFY_KEYS_COLLIDE))
+    result = gather("competitor_ads")
+    check = checks_of(result)["ids_name_one_ad_each"]
+    assert not check.passed
+    assert "1 ids stand for several different ads" in (check.description or "")
+
+
+# Runs are paid for once
+
+
+def test_a_run_that_outlasts_the_attempt_is_gone_on_with_by_the_next_one(
+    gather: Gather,
+    engine: sa.Engine,
+    simulator: SimulatorServer,
+    configure: Configure,
+    make_actor: MakeActor,
+    failure_of: Failure,
+    metadata_of: Metadata,
+) -> None:
+    source = {"page_ids": PAGES, "actor": make_actor(ADS)}
+    limit = {"competitor_scrape": 0.02}  # minutes: 1.2 s, three quarters of it for waiting
+    configure({"competitors": source}, max_runtime_minutes=limit)
+    simulator.apify.run_seconds = 600
+    error_class, message, metadata = failure_of(gather("competitor_ads"))
+    assert error_class == "SourceUnavailableError"
+    assert "run0000000000001 of actor apify/facebook-ads-scraper is still " in message
+    assert metadata["retry_after_seconds"] == 60
+    simulator.apify.finish_runs()
+    result = gather("competitor_ads")
+    assert result.success
+    assert len(simulator.apify.inputs) == 1
+    assert metadata_of(result, "competitor_ads")["actor_run_was_resumed"]
+    assert set(rows_of(engine)) == set(running_ads(*PAGES))
+
+
+KILLED_WHILE_WAITING = """
+import sys
+import dagster as dg
+from pipeline_assets.definitions import build_definitions
+from pipeline_assets.resources.installation import Installation
+from pipeline_assets.settings import Settings
+settings = Settings.model_validate_json(sys.argv[1])
+job = build_definitions(Installation(settings)).resolve_job_def("competitor_scrape")
+with dg.instance_for_test() as instance:
+    instance.add_dynamic_partitions("brand", ["acme"])
+    job.execute_in_process(instance=instance, partition_key="acme")
+"""
+
+
+@BOTH_DATABASES
+def test_after_kill_nine_the_next_attempt_goes_on_with_the_run_that_is_paid_for(
+    gather: Gather,
+    engine: sa.Engine,
+    settings: Settings,
+    database_url: str,
+    simulator: SimulatorServer,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    from_actor()
+    simulator.apify.run_seconds = 600
+    told = settings.model_dump_json(exclude_defaults=True, exclude={"database_url"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WHILE_WAITING, told],
+        env={**os.environ, "PIPELINE_DATABASE_URL": database_url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        positions = METADATA.tables["fetch_positions"]
+        deadline = time.monotonic() + 60
+        stored = None
+        while stored is None and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+            with engine.connect() as connection:
+                stored = connection.execute(sa.select(positions.c.position)).scalar_one_or_none()
+    finally:
+        process.kill()
+        process.wait()
+    assert stored is not None
+    simulator.apify.finish_runs()
+    result = gather("competitor_ads")
+    assert result.success
+    metadata = metadata_of(result, "competitor_ads")
+    assert (metadata["actor_run"], metadata["actor_run_was_resumed"]) == (stored["run_id"], True)
+    assert len(simulator.apify.inputs) == 1
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(positions)).all() == [], "the next one starts its own"
+
+
+def test_all_tables_of_ads_have_the_columns_that_are_filled(
+    gather: Gather, engine: sa.Engine, from_actor: Callable[..., None]
+) -> None:
+    from_actor()
+    assert gather("competitor_ads").success
+    row = next(iter(rows_of(engine).values()))
+    assert tuple(row) == TABLES["competitor_ads"].column_names
