@@ -103,7 +103,7 @@ def test_the_catalogue_has_every_dataset_job_and_page(sqlite_site: "Site") -> No
     assert [each["key"] for each in datasets] == list(DATASETS)
     assert datasets[0]["fail_after_seconds"] == 86_400
     assert datasets[0]["is_fatal"] is True
-    assert datasets[0]["jobs"] == ["meta_sync"]
+    assert datasets[0]["jobs"] == ["meta_sync", "full_sync"]
     jobs = viewer.get("/api/v1/jobs").json()["items"]
     assert [each["name"] for each in jobs] == list(JOBS)
     page = viewer.get("/api/v1/pages").json()["items"][0]
