@@ -36,6 +36,14 @@ def is_all_brands(target_id: str) -> bool:
     return target_id.startswith(ALL_BRANDS) and target_id != ALL_BRANDS
 
 
+def in_words(target_id: str) -> str:
+    """Whom this stands for, for people: the brand's slug, or which brands."""
+    if target_id == ALL_BRANDS:
+        return "several brands"
+    organization_id = organization_of(target_id)
+    return f"all brands of {organization_id}" if organization_id else target_id
+
+
 class Choice(NamedTuple):
     """The brands that a run takes, and those that it leaves out with why."""
 

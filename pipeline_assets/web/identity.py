@@ -14,6 +14,7 @@ from pipeline_assets.brands.models import Brand
 from pipeline_assets.brands.registry import get_brand
 from pipeline_assets.control.requests import Request as SyncRequest
 from pipeline_assets.control.requests import get_request
+from pipeline_assets.control.targets import Target, read_target
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.features import hidden_features
 from pipeline_assets.people.roles import Principal, Role
@@ -147,6 +148,18 @@ def visible_brand(web: Context, principal: Principal, brand_id: str) -> Brand:
     """
     try:
         return get_brand(web.engine, brand_id, organization_ids=principal.organization_ids)
+    except InvalidConfigError:
+        raise not_found("such brand") from None
+
+
+def visible_target(web: Context, principal: Principal, target_id: str) -> Target:
+    """The brand of this id, or all brands of `*<organization>`, if the principal may see them.
+
+    Raises:
+        Problem: 404, for unknown and forbidden ones alike.
+    """
+    try:
+        return read_target(web.engine, target_id, organization_ids=principal.organization_ids)
     except InvalidConfigError:
         raise not_found("such brand") from None
 

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline_assets import __version__
 from pipeline_assets.clock import timezone_names
+from pipeline_assets.control import targets
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.freshness.ages import age_text
 from pipeline_assets.people.roles import Role
@@ -73,6 +74,7 @@ def _environment() -> jinja2.Environment:
         "DATASETS": DATASETS,
         "JOBS": JOBS,
         "Role": Role,
+        "whose": targets.in_words,
     }
     return environment
 

@@ -36,8 +36,8 @@ from pipeline_assets.web.identity import (
     Operator,
     Viewer,
     check_role,
-    visible_brand,
     visible_request,
+    visible_target,
 )
 from pipeline_assets.web.paging import cut, read_cursor
 from pipeline_assets.web.problems import Problem
@@ -56,6 +56,8 @@ class RequestView(Shape):
     job: str
     datasets: list[str] | None
     """Null: all of the job's."""
+    brand_ids: list[str] | None
+    """Of a request for all brands of an organization: those it is kept to; null: all."""
     window_since: date | None
     window_until: date | None
     state: RequestState
@@ -119,6 +121,8 @@ class SyncWish(Asked):
     """What to run."""
 
     brand: Annotated[str, Field(max_length=200, examples=["acme"])]
+    """A brand; `*north` for all brands of the organization north, for a job that is across brands.
+    """
     job: Annotated[str, Field(max_length=200)] = "meta_sync"
     datasets: (
         Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)] | None
@@ -139,10 +143,10 @@ def sync_now(principal: Operator, web: Web, asked: SyncWish, response: Response)
     Asking twice makes one request; an active one that has not started comes as early and with all
     the datasets that were asked for.
     """
-    brand = visible_brand(web, principal, asked.brand)
-    check_role(principal, Role.OPERATOR, brand.organization_id)
+    target = visible_target(web, principal, asked.brand)
+    check_role(principal, Role.OPERATOR, target.organization_id)
     wish = Wish(
-        brand_id=brand.id,
+        brand_id=target.id,
         job=asked.job,
         trigger=Trigger.API,
         requested_by=principal.actor,
