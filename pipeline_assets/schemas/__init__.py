@@ -60,15 +60,13 @@ SCHEMAS: dict[str, TableSchema] = _by_name(
     CONGRUENCE_ANALYSIS,
     SCORECARD,
     TEMPLATES_SCRAPED,
-    COMPETITOR_ADS,
-    AMAZON_REVIEWS,
-    REDDIT_POSTS,
     TEMPLATE_APPROVALS,
     AD_CREATIONS,
+    COMPETITOR_ADS,
+    REDDIT_POSTS,
+    AMAZON_REVIEWS,
 )
-"""The datasets that are built, by key."""
+"""The table of every dataset, by its key, in the catalogue's order."""
 
-TABLES: dict[str, TableSchema] = SCHEMAS | _by_name(
-    SCORECARD_DAYS,
-)
+TABLES: dict[str, TableSchema] = SCHEMAS | _by_name(SCORECARD_DAYS)
 """Every table of dataset rows: the datasets', and what a dataset writes beside its own."""

@@ -64,7 +64,7 @@ def test_a_terminal_without_the_marks_gets_question_marks(cli: CommandLine) -> N
     process = cli.start("status", **BOTH)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
-    assert out.split()[-10:-8] == [b"?", b"never"]
+    assert b"? never" in out
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -65,7 +65,10 @@ def test_the_exit_code_is_the_answer_and_the_words_say_why(cli: CommandLine) -> 
     assert (degraded.code, degraded.err) == (3, "")
     first, second = degraded.out.splitlines()
     assert first.startswith("◐ Thumbnails: last synced 2 d ago, allowed age 2 d. Sync it now")
-    assert second == "· Fresh: Ad performance 60 min ago, Ads and creatives 60 min ago."
+    assert second == (
+        "· Fresh: Ad performance 60 min ago, Ads and creatives 60 min ago, "
+        "Creative scorecard 60 min ago."
+    )
     put(cli, "acme", hours={"meta_ads_performance": 25})
     assert cli("ready", "acme", "ad_performance").code == 4
 
@@ -77,7 +80,7 @@ def test_json_is_the_apis_answer_and_the_exit_code_stays(cli: CommandLine) -> No
     assert (outcome.json["page"], outcome.json["brand"]) == ("ad_performance", "acme")
     assert outcome.json["answer"] == "withhold"
     assert outcome.json["checked_at"].endswith("Z")
-    assert [each["state"] for each in outcome.json["datasets"]] == ["never"] * 3
+    assert [each["state"] for each in outcome.json["datasets"]] == ["never"] * 4
     assert outcome.json["lines"][0]["kind"] == "error"
 
 

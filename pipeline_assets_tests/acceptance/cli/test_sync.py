@@ -29,7 +29,7 @@ from pipeline_assets.brands.registry import add_brand
 from pipeline_assets.cli.processes import Processes
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.dagster_log import DAEMON_SILENCE
-from pipeline_assets.schemas import SCHEMAS
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.simulator.faults import Fault, FaultKind
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import AccountSpec, TokenSpec, World
@@ -206,7 +206,7 @@ def test_a_sync_that_is_waited_for_shows_its_way_and_its_outcome(waited: Waited)
     out, err = waited.healthy.out, waited.healthy.err
     assert err.startswith(f"Queued meta_sync for {HEALTHY} (request ")
     assert f"{HEALTHY} meta_sync: running" in err
-    for key in SCHEMAS:
+    for key in JOBS["meta_sync"].datasets:
         assert f" {key}: succeeded " in err
         (line,) = [line for line in out.split("\n") if line.startswith(f"{key} ")]
         assert line.split()[1] == "succeeded"
