@@ -22,6 +22,9 @@ PAGES = {
     "history": "/history",
     "brand": "/brands/initech",
     "ad_performance": "/brands/acme/ad-performance",
+    "hook_analysis": "/brands/acme/hook-analysis",
+    "congruence_insights": "/brands/acme/congruence-insights",
+    "brand_research": "/brands/acme/brand-research",
     "admin": "/admin",
     "api": "/api/docs",
 }

@@ -21,7 +21,15 @@ from pipeline_assets.storage.tables import brands, dataset_status
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PERFORMANCE, CREATIVES, THUMBNAILS = "meta_ads_performance", "meta_ad_creatives", "ad_thumbnails"
-PAGE = PAGES["ad_performance"]
+PAGE = Page(
+    name="ad_performance",
+    title="Ad performance",
+    needs=(
+        Need(dataset=PERFORMANCE, withhold=True),
+        Need(dataset=CREATIVES),
+        Need(dataset=THUMBNAILS),
+    ),
+)
 DOWN = Failure("SourceUnavailableError", "Meta did not answer.", advice="Wait.")
 HOUR = timedelta(hours=1)
 
@@ -200,7 +208,7 @@ def test_the_first_of_two_waits_is_the_next_try(loop: Any) -> None:
     loop.wish(not_before=later)
     loop.wish(job="ad_classification", not_before=NOW + timedelta(minutes=5))
     page = PAGES["hook_analysis"]
-    (found,) = read_readiness(loop.engine, "acme", page, now=NOW).datasets
+    found, *_ = read_readiness(loop.engine, "acme", page, now=NOW).datasets
     assert found.next_try_at == NOW + timedelta(minutes=5)
 
 
