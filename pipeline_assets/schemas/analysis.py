@@ -27,7 +27,11 @@ CONGRUENCE_ANALYSIS = TableSchema(
         ACCOUNT,
         CREATIVE,
         text("ad_name", "Name of the ad"),
-        text("page_state", "State of the landing page; only `ok` pages are judged", nullable=False),
+        text(
+            "page_state",
+            "State of the landing page, or `not_read` yet; only `ok` pages are judged",
+            nullable=False,
+        ),
         number("message", "Headline and text against the page's first words, 0-10"),
         number("offer", "Price, discount and product against the page's, 0-10"),
         number("visual", "Pictures against the page's, 0-10"),
