@@ -44,9 +44,10 @@ def test_an_admin_of_every_organization_adds_a_brand(site: "Site") -> None:
     assert answer.status_code == 201
     assert admin.get(answer.headers["Location"]).json() == answer.json()
     assert answer.json()["timezone"] == "Europe/Berlin"
-    cadence, added = read_audit(site.engine, target="initech", limit=9)
+    *cadences, added = read_audit(site.engine, target="initech", limit=99)
     assert (added.action, added.actor) == ("brand.add", "token:admin-*")
-    assert (cadence.action, cadence.target) == ("cadence.set", "initech:meta_sync")
+    assert {each.action for each in cadences} == {"cadence.set"}
+    assert "initech:meta_sync" in {each.target for each in cadences}
     bare = specification() | {"id": "umbrella"}
     assert admin.post("/api/v1/brands", params={"cadences": "false"}, json=bare).status_code == 201
     assert [each.action for each in read_audit(site.engine, target="umbrella", limit=9)] == [
