@@ -19,6 +19,7 @@ from pipeline_assets.storage.ad_performance import (
     read_stored_days,
     read_totals,
 )
+from pipeline_assets.storage.column_types import Timestamp
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import DATASET_TABLES
 
@@ -46,6 +47,20 @@ def put(engine: sa.Engine, dataset: str, **values: object) -> None:
     row = {"brand_id": "acme", "ad_account_id": "act_1", "fetched_at": FETCHED_AT, **values}
     with write_transaction(engine) as connection:
         connection.execute(sa.insert(DATASET_TABLES[dataset]).values(row))
+
+
+def put_empty(engine: sa.Engine, dataset: str, **values: object) -> None:
+    """A row whose other columns are as empty as they may be."""
+    nothing = {sa.JSON: [], Timestamp: FETCHED_AT, sa.Text: "", sa.Boolean: False}
+    table = DATASET_TABLES[dataset]
+    needed = {
+        column.name: nothing[type(column.type)]
+        for column in table.columns
+        if not column.nullable and column.name not in values
+    }
+    row = needed | {"brand_id": "acme"} | values
+    with write_transaction(engine) as connection:
+        connection.execute(sa.insert(table).values(row))
 
 
 def ads(engine: sa.Engine, *, order: AdOrder | None = None, **kwargs: Any) -> list[AdSums]:
@@ -294,8 +309,16 @@ def test_a_brand_has_the_media_of_its_thumbnails_and_assets_and_no_other(
         content_type="video/mp4",
         poster_sha256="c" * 64,
     )
+    put_empty(engine, "templates_scraped", library_ad_id="1", preview_sha256="1" * 64)
+    put_empty(engine, "competitor_ads", library_ad_id="2", preview_sha256="2" * 64)
+    pictures = [{"ratio": "1:1", "sha256": "3" * 64}, {"ratio": "9:16", "sha256": "4" * 64}]
+    put_empty(engine, "ad_creations", draft_id="d1", pictures=pictures)
     assert find_media_type(engine, "acme", SHA) == "image/webp"
     assert find_media_type(engine, "acme", "b" * 64) == "video/mp4"
     assert find_media_type(engine, "acme", "c" * 64) == "image/jpeg"
     assert find_media_type(engine, "acme", "d" * 64) is None
+    assert find_media_type(engine, "acme", "1" * 64) == "image/jpeg"
+    assert find_media_type(engine, "acme", "2" * 64) == "image/jpeg"
+    assert find_media_type(engine, "acme", "4" * 64) == "image/png"
+    assert find_media_type(engine, "globex", "4" * 64) is None
     assert find_media_type(engine, "globex", SHA) is None
