@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,13 +149,16 @@ class Hook:
 
 
 class CustomerPhrase(NamedTuple):
-    """What customers say, in their own words; `said` is how many posts or reviews say it."""
+    """What customers say, in their own words; `said` is how many posts or reviews say it.
+
+    `stems` are its telling words by their stems.
+    """
 
     kind: str
     text: str
     said: int
     language: str | None
-    stems: frozenset[str]
+    stems: Mapping[str, str]
 
 
 class Line(NamedTuple):
@@ -279,9 +283,7 @@ def customer_phrase(kind: str, text: str, count: int) -> CustomerPhrase:
     """A phrase of `voice_of_customer.top_phrases`, ready to be compared with pages."""
     plain = _plain(text).strip("\"“”„«»'. ")
     words = words_of(plain)
-    return CustomerPhrase(
-        kind, plain, count, find_language(plain, words), frozenset(stems_of(words))
-    )
+    return CustomerPhrase(kind, plain, count, find_language(plain, words), stems_of(words))
 
 
 def opening_of(body: str | None, title: str | None) -> str | None:
@@ -370,7 +372,8 @@ class _Writer:
                     self._patterns["hooks"]["customer"], _LONGEST_SENTENCE, phrase=phrase.text
                 )
                 if line:
-                    shared = ", ".join(sorted(phrase.stems & self._product.stems)[:3])
+                    both = (w for stem, w in phrase.stems.items() if stem in self._product.stems)
+                    shared = ", ".join(islice(both, 3))
                     why = f"{phrase.said} posts or reviews say so; the page speaks of it: {shared}"
                     return phrase, Line(line.text, "phrases", why)
         kinds = self._patterns["hooks"]
@@ -445,7 +448,7 @@ class _Writer:
         related = [
             phrase
             for phrase in phrases
-            if len(phrase.stems & self._product.stems) >= _SHARED_STEMS
+            if len(phrase.stems.keys() & self._product.stems) >= _SHARED_STEMS
             and (phrase.language or FALLBACK_LANGUAGE) == self._product.language
         ]
         return self._turned(related)

@@ -208,11 +208,16 @@ def _is_negation(tokens: Sequence[Token], place: int) -> bool:
 
 
 def _own_words(text: str, tokens: Sequence[Token], said: Sequence[_Said], place: int) -> str:
-    """The clause as it stands, cut around its cue; a too short one takes in a silent neighbour."""
+    """The clause as it stands, cut around its cue; a too short one takes in a silent neighbour.
+
+    A headline is no neighbour of the text below it.
+    """
     (first, last, _), _, cue = said[place]
     for clause, kind, _ in (*said[place + 1 : place + 2], *said[max(place - 1, 0) : place]):
-        if kind is None and len(_words(text, tokens, first, last)) < MIN_WORDS:
-            first, last = min(first, clause.first), max(last, clause.last)
+        both = min(first, clause.first), max(last, clause.last)
+        is_one_line = "\n" not in text[tokens[both[0]].start : tokens[both[1]].end]
+        if kind is None and is_one_line and len(_words(text, tokens, first, last)) < MIN_WORDS:
+            first, last = both
     needed = cue.first if cue else last
     while first < needed and (tokens[first].word in _TRIMMED or not _is_word(tokens[first])):
         first += 1
