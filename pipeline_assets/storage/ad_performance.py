@@ -2,38 +2,32 @@
 
 Belongs here: grouping, filtering, sorting and paging in the database, because a brand may have a
 million ad-days. Does not: what is made of the sums (`analysis/ad_figures.py` names the figures). No
-sum adds up different currencies. Amounts are added as whole units and whole millionths: exact for
-amounts of up to six decimals, on both databases, where SQLite would add doubles.
+sum adds up different currencies. Amounts are added exactly (`exact_sums.py`).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline_assets.storage.exact_sums import amount_as_double, amount_parts, join_amount
 from pipeline_assets.storage.listing import contains
 from pipeline_assets.storage.tables import DATASET_TABLES
 
-_MICRO_DIGITS = 6
-_MICROS = "_micros"
 _ROWS = DATASET_TABLES["meta_ads_performance"]
 _CREATIVES = DATASET_TABLES["meta_ad_creatives"]
 _THUMBNAILS = DATASET_TABLES["ad_thumbnails"]
 _ASSETS = DATASET_TABLES["ad_assets"]
 _CLASSES = DATASET_TABLES["ad_classifications"]
+_SCORES = DATASET_TABLES["scorecard"]
+_LIBRARY_ADS = (DATASET_TABLES["templates_scraped"], DATASET_TABLES["competitor_ads"])
+_DRAFTS = DATASET_TABLES["ad_creations"]
+_ADS_AT_ONCE = 500
 
 Sums = Mapping[str, Decimal | int]
-
-
-def _units_and_micros(name: str) -> dict[str, sa.ColumnElement[int]]:
-    """An amount's two parts; in millionths alone, a shop's nonsense of 10 digits would overflow."""
-    amount = _ROWS.c[name]
-    units = sa.cast(amount, sa.BigInteger)  # cut off or rounded: the other part makes up for it
-    micros = sa.cast(sa.func.round((amount - units) * 10**_MICRO_DIGITS), sa.BigInteger)
-    return {name: units, f"{name}{_MICROS}": micros}
 
 
 def _of_videos(column: sa.Column[int]) -> sa.ColumnElement[int]:
@@ -41,8 +35,7 @@ def _of_videos(column: sa.Column[int]) -> sa.ColumnElement[int]:
 
 
 _AMOUNTS = ("spend", "purchases", "purchase_value")
-_SUMMED: dict[str, sa.ColumnElement[int]] = {
-    **{part: each for name in _AMOUNTS for part, each in _units_and_micros(name).items()},
+_COUNTS: dict[str, sa.ColumnElement[int]] = {
     "impressions": _ROWS.c.impressions,
     "inline_link_clicks": _ROWS.c.inline_link_clicks,
     "video_impressions": _of_videos(_ROWS.c.impressions),
@@ -50,7 +43,11 @@ _SUMMED: dict[str, sa.ColumnElement[int]] = {
     "video_3s_views": _ROWS.c.video_3s_views,
     "thruplays": _ROWS.c.thruplays,
 }
-SUM_NAMES = tuple(name for name in _SUMMED if not name.endswith(_MICROS))
+_SUMMED: dict[str, sa.ColumnElement[int]] = {
+    **{part: each for name in _AMOUNTS for part, each in amount_parts(_ROWS.c[name]).items()},
+    **_COUNTS,
+}
+SUM_NAMES = (*_AMOUNTS, *_COUNTS)
 """What is summed: amounts as Decimal, counts as int.
 
 `video_impressions` and `hooked_views` are the impressions and 3-second views of rows with video
@@ -74,7 +71,8 @@ class AdFilter:
 
     `text` is looked for in the names of ad, ad set and campaign, `campaign` in the campaign's name,
     or is its id. Case does not matter (SQLite: all of lower or upper case, or as it stands).
-    `media_type` and `status` are as in `meta_ad_creatives`, effective status first.
+    `media_type` and `status` are as in `meta_ad_creatives`, effective status first; `label` and
+    `is_fatigued` are what the scorecard says of the ad's creative: nothing, unless it is usable.
     """
 
     text: str = ""
@@ -82,6 +80,9 @@ class AdFilter:
     status: str = ""
     media_type: str = ""
     currency: str = ""
+    label: str = ""
+    is_fatigued: bool = False
+    is_scorecard_usable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,16 @@ class AdOrder:
     numerator: str = "spend"
     denominator: str | None = None
     is_descending: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What the scorecard says of an ad's creative in the ad's currency, of its own 28 days."""
+
+    label: str
+    label_reason: str
+    is_fatigued: bool
+    fatigue_reasons: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +129,11 @@ class AdSums:
     hook_type: str | None
     messaging_angle: str | None
     funnel_stage: str | None
+    score: Score | None
     sums: Sums
+
+
+_FACTS = [field.name for field in fields(AdSums) if field.name not in {"score", "sums"}]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,11 +210,32 @@ def read_ads(
         .limit(limit)
         .offset(offset)
     )
-    with engine.connect().execution_options(yield_per=500) as connection:
-        for row in connection.execute(statement).mappings():
-            facts = {name: value for name, value in row.items() if name not in _SUMMED}
-            facts["is_provisional"] = bool(facts["is_provisional"])
-            yield AdSums(**facts, sums=_sums(row))
+    with engine.connect() as connection:
+        found = connection.execute(statement, execution_options={"yield_per": _ADS_AT_ONCE})
+        for rows in found.mappings().partitions():
+            scores = _read_scores(connection, brand_id, rows) if wanted.is_scorecard_usable else {}
+            for row in rows:
+                facts = {name: row[name] for name in _FACTS}
+                facts["is_provisional"] = bool(facts["is_provisional"])
+                score = scores.get((row["creative_key"], row["currency"]))
+                yield AdSums(**facts, score=score, sums=_sums(row))
+
+
+def _read_scores(
+    connection: sa.Connection, brand_id: str, ads: Sequence[sa.RowMapping]
+) -> dict[tuple[str, str], Score]:
+    """By creative's key and currency. Joined to the ads, PostgreSQL compares all with all."""
+    columns = _SCORES.c
+    names = [field.name for field in fields(Score)]
+    statement = sa.select(
+        columns.creative_key, columns.currency, *(columns[name] for name in names)
+    ).where(
+        columns.brand_id == brand_id, columns.creative_key.in_({ad["creative_key"] for ad in ads})
+    )
+    return {
+        (row["creative_key"], row["currency"]): Score(**{name: row[name] for name in names})
+        for row in connection.execute(statement).mappings()
+    }
 
 
 def read_totals(
@@ -238,20 +274,23 @@ def read_statuses(engine: sa.Engine, brand_id: str) -> list[str]:
 
 
 def find_media_type(engine: sa.Engine, brand_id: str, sha256: str) -> str | None:
-    """The content type of a brand's thumbnail, picture or video with this hash.
+    """The content type of a brand's picture or video with this hash, whoever's ad shows it.
 
     None when the brand has none: another brand's bytes are not told from those of nobody.
     """
-    poster = sa.literal("image/jpeg")  # its own is not kept; browsers tell pictures by their bytes
+    jpeg = sa.literal("image/jpeg")  # its own is not kept; browsers tell pictures by their bytes
+    drafts = _DRAFTS.c.pictures
     places = (
-        (_THUMBNAILS, _THUMBNAILS.c.sha256, _THUMBNAILS.c.content_type),
-        (_ASSETS, _ASSETS.c.sha256, _ASSETS.c.content_type),
-        (_ASSETS, _ASSETS.c.poster_sha256, poster),
+        (_THUMBNAILS, _THUMBNAILS.c.sha256 == sha256, _THUMBNAILS.c.content_type),
+        (_ASSETS, _ASSETS.c.sha256 == sha256, _ASSETS.c.content_type),
+        (_ASSETS, _ASSETS.c.poster_sha256 == sha256, jpeg),
+        *((ads, ads.c.preview_sha256 == sha256, jpeg) for ads in _LIBRARY_ADS),
+        (_DRAFTS, sa.cast(drafts, sa.Text).contains(f'"{sha256}"'), sa.literal("image/png")),
     )
     statement = sa.union_all(
         *(
-            sa.select(content_type).where(table.c.brand_id == brand_id, name == sha256)
-            for table, name, content_type in places
+            sa.select(content_type).where(table.c.brand_id == brand_id, is_it)
+            for table, is_it, content_type in places
         )
     ).limit(1)
     with engine.connect() as connection:
@@ -280,6 +319,8 @@ def _found_ads(brand_id: str, since: date, until: date, wanted: AdFilter) -> sa.
     )
     if wanted.currency:
         by_ad = by_ad.where(columns.currency == wanted.currency)
+    if wanted.label or wanted.is_fatigued:
+        by_ad = by_ad.where(sa.tuple_(*key).in_(_ads_with_score(brand_id, wanted)))
     sums = by_ad.subquery("sums")
     last = _ROWS.alias("last")
     names = [last.c[n] for n in ("adset_id", "adset_name", "campaign_id", "campaign_name")]
@@ -293,6 +334,7 @@ def _found_ads(brand_id: str, since: date, until: date, wanted: AdFilter) -> sa.
             _status().label("status"),
             media_type.label("media_type"),
             _CREATIVES.c.creative_id,
+            _creative_key().label("creative_key"),
         )
         .select_from(sums)
         .join(
@@ -330,6 +372,33 @@ def _status() -> sa.ColumnElement[str]:
     return sa.func.coalesce(_CREATIVES.c.effective_status, _CREATIVES.c.status)
 
 
+def _creative_key() -> sa.ColumnElement[str]:
+    """Which creative of the scorecard an ad shows, as `analysis/creative_days.py` names it."""
+    columns = _CREATIVES.c
+    video, image = (columns[ids][0].as_string() for ids in ("video_ids", "image_hashes"))
+    return sa.case(
+        (columns.media_type.in_(["carousel", "collection"]), "creative:" + columns.creative_id),
+        (video.is_not(None), "video:" + video),
+        (image.is_not(None), "image:" + image),
+        else_="creative:" + columns.creative_id,
+    )
+
+
+def _ads_with_score(brand_id: str, wanted: AdFilter) -> sa.Select[tuple[str, str, str]]:
+    """Account, id and currency of the ads whose creative's score is a wanted one."""
+    columns = _SCORES.c
+    found = (
+        sa.select(_CREATIVES.c.ad_account_id, _CREATIVES.c.ad_id, columns.currency)
+        .join(_SCORES, columns.creative_key == _creative_key())
+        .where(_CREATIVES.c.brand_id == brand_id, columns.brand_id == brand_id)
+    )
+    if wanted.label:
+        found = found.where(columns.label == wanted.label)
+    if wanted.is_fatigued:
+        found = found.where(columns.is_fatigued)
+    return found if wanted.is_scorecard_usable else found.where(sa.false())
+
+
 def _of_creative(table: sa.Table, ads: sa.Subquery, brand_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.brand_id == brand_id, table.c.creative_id == ads.c.creative_id)
 
@@ -343,17 +412,9 @@ def _sort_key(ads: sa.Subquery, order: AdOrder) -> sa.UnaryExpression[Any]:
 
 def _double(ads: sa.Subquery, name: str) -> sa.ColumnElement[float]:
     """A sum as it is sorted by: SQLite divides whole numbers without a rest."""
-    double = sa.cast(ads.c[name], sa.Double)
-    if name in _AMOUNTS:
-        micros = sa.cast(ads.c[f"{name}{_MICROS}"], sa.Double)
-        double = double + micros / 10**_MICRO_DIGITS
-    return double
+    return amount_as_double(ads, name) if name in _AMOUNTS else sa.cast(ads.c[name], sa.Double)
 
 
 def _sums(row: sa.RowMapping) -> Sums:
-    return {name: _amount(row, name) if name in _AMOUNTS else int(row[name]) for name in SUM_NAMES}
-
-
-def _amount(row: sa.RowMapping, name: str) -> Decimal:
-    micros = Decimal(int(row[f"{name}{_MICROS}"]))
-    return int(row[name]) + micros.scaleb(-_MICRO_DIGITS)
+    amounts = {name: join_amount(row, name) for name in _AMOUNTS}
+    return amounts | {name: int(row[name]) for name in _COUNTS}

@@ -24,3 +24,9 @@ def amount_parts(amount: sa.Column[Decimal]) -> dict[str, sa.ColumnElement[int]]
 def join_amount(sums: sa.RowMapping, name: str) -> Decimal:
     """The sum of a column from the sums of its `amount_parts`."""
     return int(sums[name]) + Decimal(int(sums[f"{name}{_MICROS}"])).scaleb(-_MICRO_DIGITS)
+
+
+def amount_as_double(sums: sa.FromClause, name: str) -> sa.ColumnElement[float]:
+    """The same within a query, as a double: to sort by."""
+    units, micros = (sa.cast(sums.c[part], sa.Double) for part in (name, f"{name}{_MICROS}"))
+    return units + micros / 10.0**_MICRO_DIGITS

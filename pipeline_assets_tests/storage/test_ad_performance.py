@@ -5,9 +5,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from pipeline_assets.analysis.creative_days import creative_keys
 from pipeline_assets.storage.ad_performance import (
     AdFilter,
     AdOrder,
@@ -322,3 +324,53 @@ def test_a_brand_has_the_media_of_its_thumbnails_and_assets_and_no_other(
     assert find_media_type(engine, "acme", "4" * 64) == "image/png"
     assert find_media_type(engine, "globex", "4" * 64) is None
     assert find_media_type(engine, "globex", SHA) is None
+
+
+SHOWN: tuple[dict[str, Any], ...] = (
+    {"media_type": "video", "video_ids": ["v1", "v2"], "image_hashes": ["h1"]},
+    {"media_type": "video", "video_ids": [], "image_hashes": ["h2"]},
+    {"media_type": "image", "video_ids": None, "image_hashes": ["h'3"]},
+    {"media_type": "image", "video_ids": None, "image_hashes": None},
+    {"media_type": None, "video_ids": ["4"], "image_hashes": []},
+    {"media_type": "carousel", "video_ids": ["v5"], "image_hashes": ["h5"]},
+    {"media_type": "collection", "video_ids": None, "image_hashes": ["h6"]},
+)
+
+
+def test_an_ads_creative_is_the_one_that_the_scorecard_names(
+    engine: sa.Engine, store: Store
+) -> None:
+    shown = [row | {"creative_id": f"k{number}"} for number, row in enumerate(SHOWN)]
+    keys = list(creative_keys(pd.DataFrame(shown, dtype="object")))
+    scores = []
+    for number, (row, key) in enumerate(zip(shown, keys, strict=True)):
+        store(ad_id=str(number))
+        put(engine, "meta_ad_creatives", ad_id=str(number), **row)
+        scores.append(NO_FIGURES | {"brand_id": "acme", "creative_key": key, "label_reason": key})
+    theirs = NO_FIGURES | {"brand_id": "globex", "creative_key": key, "label_reason": "theirs"}
+    with write_transaction(engine) as connection:
+        connection.execute(sa.insert(DATASET_TABLES["scorecard"]), [*scores, theirs])
+    found = sorted(ads(engine), key=lambda ad: ad.ad_id)
+    assert [ad.score.label_reason if ad.score else None for ad in found] == keys
+    assert len(ads(engine, label="middle")) == len(SHOWN)
+    assert ads(engine, label="winner") == ads(engine, is_fatigued=True) == []
+
+
+NO_FIGURES: dict[str, Any] = {
+    "creative_id": "k",
+    "currency": "EUR",
+    "label": "middle",
+    "media_type": "image",
+    "ad_count": 1,
+    "since": date(2026, 7, 1),
+    "until": date(2026, 7, 28),
+    "impressions": 0,
+    "spend": Decimal(0),
+    "purchase_value": Decimal(0),
+    "confidence": "low",
+    "change": {},
+    "is_fatigued": False,
+    "fatigue_reasons": [],
+    "scorer_version": "1",
+    "fetched_at": FETCHED_AT,
+}

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.people.features import set_feature
 from pipeline_assets.people.roles import Role
-from pipeline_assets.schemas import META_ADS_PERFORMANCE
+from pipeline_assets.schemas import META_AD_CREATIVES, META_ADS_PERFORMANCE, SCORECARD
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status
 from pipeline_assets.web.background import Pulse
@@ -440,3 +440,80 @@ def test_pictures_of_others_or_of_nobody_are_not_found(site: "Site") -> None:
     assert north.get(f"/brands/acme/media/{'b' * 64}").status_code == 404  # its bytes are gone
     for name in ("c" * 64, sha256.upper(), "x", quote("../../x", safe="")):
         assert north.get(f"/brands/acme/media/{name}").status_code == 404
+
+
+def put_scores(site: "Site", *, store: Store) -> None:
+    """A winner that two ads show, a fatigued loser, and an ad that nothing is said of."""
+    for ad_id, values in {
+        "1": {"media_type": "video", "video_ids": ["v1"], "image_hashes": ["poster"]},
+        "2": {"media_type": "video", "video_ids": ["v1", "v2"]},
+        "3": {"media_type": "image", "image_hashes": ["h1"]},
+        "4": {"media_type": "carousel", "image_hashes": ["h1"]},
+    }.items():
+        store(ad_id=ad_id, ad_name=f"ad {ad_id}", spend=Decimal(10 - int(ad_id)))
+        creative = {"creative_id": f"k{ad_id}", "ad_id": ad_id}
+        site.store_rows(META_AD_CREATIVES, creative | values)
+    site.store_rows(
+        SCORECARD,
+        {"creative_key": "video:v1", "currency": "EUR", "label": "winner", "label_reason": "<b>"},
+        {"creative_key": "video:v1", "currency": "USD", "label": "loser"},
+        {
+            "creative_key": "image:h1",
+            "currency": "EUR",
+            "label": "loser",
+            "is_fatigued": True,
+            "fatigue_reasons": ["CTR fell by 40 %"],
+        },
+    )
+    loser_of_others = {"creative_key": "creative:k4", "currency": "EUR", "label": "loser"}
+    site.store_rows(SCORECARD, loser_of_others, brand_id="globex")
+
+
+def test_each_ad_has_the_result_of_its_creative_and_can_be_found_by_it(
+    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+) -> None:
+    fresh()
+    put_scores(site, store=store)
+    page = get(viewer)
+    assert ad_names(page) == ["ad 1", "ad 2", "ad 3", "ad 4"]
+    shown = re.findall(r'class="result (\w+)"|(no score)', page)
+    assert [label or nothing for label, nothing in shown] == [
+        *("winner", "winner", "loser", "no score"),
+    ]
+    assert "fatigued: <bdi" in page
+    assert "CTR fell by 40 %" in page
+    assert "<b></bdi>" not in page
+    found = {"label=winner": ["ad 1", "ad 2"], "label=loser": ["ad 3"], "fatigued=yes": ["ad 3"]}
+    for query, names in (found | {"label=winner&fatigued=yes": []}).items():
+        filtered = get(viewer, f"{PATH}?{query}")
+        assert ad_names(filtered) == names, query
+        assert f"All {len(names)} ad" in filtered or not names
+    answer = viewer.get(f"{PATH}.csv")
+    assert [(row["label"], row["fatigued"]) for row in rows_of(answer)] == [
+        ("winner", "no"),
+        ("winner", "no"),
+        ("loser", "yes"),
+        ("", ""),
+    ]
+    assert viewer.get(f"{PATH}?label=best").status_code == 422
+
+
+def test_results_that_are_too_old_stand_nowhere(
+    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+) -> None:
+    fresh()
+    put_scores(site, store=store)
+    too_old = site.clock.now - timedelta(days=8)
+    with write_transaction(site.engine) as connection:
+        is_scorecard = dataset_status.c.dataset == "scorecard"
+        connection.execute(
+            sa.update(dataset_status).where(is_scorecard).values(last_success_at=too_old)
+        )
+    page = get(viewer)
+    assert ad_names(page) == ["ad 1", "ad 2", "ad 3", "ad 4"]
+    assert "Results are not shown" in page
+    assert 'class="result' not in page
+    filtered = get(viewer, label="winner")
+    assert "No ad matches the filter" in filtered
+    assert "Results are not shown" in filtered
+    assert {row["label"] for row in rows_of(viewer.get(f"{PATH}.csv"))} == {""}

@@ -6,7 +6,7 @@ not: how figures are written (`ad_performance_view.py`) or read (`storage/ad_per
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -69,7 +69,9 @@ PAGE_SIZE = 50
 MAX_DAYS = 1200
 """Meta answers for 37 months; nothing older is ever stored by a sync."""
 
-_FILTERS = ("q", "campaign", "status", "media_type", "currency")
+_FILTERS = ("q", "campaign", "status", "media_type", "currency", "label", "fatigued")
+LABELS = ("winner", "middle", "loser", "too_early")
+"""What the scorecard calls creatives, the best first; of those too early it says nothing yet."""
 _EARLIEST = date(2000, 1, 1)
 
 
@@ -92,6 +94,8 @@ class Asked(BaseModel):
     status: Text = ""
     media_type: MediaType | None = None
     currency: Text = ""
+    label: Literal["", "winner", "middle", "loser", "too_early"] = ""
+    fatigued: Literal["", "yes"] = ""
     sort: Annotated[str, AfterValidator(_check_figure)] = "spend"
     order: Literal["asc", "desc"] = "desc"
     page: Annotated[int, Field(ge=1, le=100_000)] = 1
@@ -104,13 +108,15 @@ class Asked(BaseModel):
 
     @property
     def wanted(self) -> AdFilter:
-        """Which ads."""
+        """Which ads, if the scorecard is usable."""
         return AdFilter(
             text=self.q,
             campaign=self.campaign,
             status=self.status,
             media_type=self.media_type or "",
             currency=self.currency,
+            label=self.label,
+            is_fatigued=self.fatigued == "yes",
         )
 
     @property
@@ -186,8 +192,10 @@ def ad_performance(
         figures=FIGURES,
         charts=CHARTS,
         media_types=list(MediaType),
+        labels=LABELS,
+        has_scores=_is_scorecard_usable(readiness),
         write=write_figure,
-        **({} if is_withheld else _figures(web, brand, asked, period)),
+        **({} if is_withheld else _figures(web, brand, asked, period, readiness)),
     )
 
 
@@ -195,14 +203,15 @@ def ad_performance(
 def ad_performance_csv(web: Web, brand: ShownBrand, asked: AskedQuery) -> StreamingResponse:
     """All ads that the filter finds, in the page's order."""
     now = web.now()
-    if _readiness(web, brand, now).answer is Answer.WITHHOLD:
+    readiness = _readiness(web, brand, now)
+    if readiness.answer is Answer.WITHHOLD:
         raise Problem(
             409,
             f"The figures of {brand.id} are not shown: the data is not fresh enough.",
             advice="The page tells why, and what to do.",
         )
     period = asked.period(_today(brand, now))
-    ads = _ads(web, brand, asked, period)
+    ads = _ads(web, brand, asked, period, _wanted(asked, readiness))
     lines = write_csv(CSV_COLUMNS, (csv_row(ad, period) for ad in ads))
     # The first part now: a database that is away is an answer of its own, not half a file.
     lines = itertools.chain([next(lines)], lines)
@@ -219,6 +228,14 @@ def _readiness(web: Context, brand: Brand, now: datetime) -> Readiness:
     return read_readiness(web.engine, brand.id, pages[Reader.AD_PERFORMANCE], now=now)
 
 
+def _is_scorecard_usable(readiness: Readiness) -> bool:
+    return all(each.is_usable for each in readiness.datasets if each.dataset == "scorecard")
+
+
+def _wanted(asked: Asked, readiness: Readiness) -> AdFilter:
+    return replace(asked.wanted, is_scorecard_usable=_is_scorecard_usable(readiness))
+
+
 def _today(brand: Brand, now: datetime) -> date:
     return now.astimezone(ZoneInfo(brand.timezone)).date()
 
@@ -228,6 +245,7 @@ def _ads(
     brand: Brand,
     asked: Asked,
     period: Period,
+    wanted: AdFilter,
     *,
     limit: int | None = None,
     offset: int = 0,
@@ -237,7 +255,7 @@ def _ads(
         brand.id,
         since=period.since,
         until=period.until,
-        wanted=asked.wanted,
+        wanted=wanted,
         order=asked.ad_order,
         limit=limit,
         offset=offset,
@@ -263,7 +281,9 @@ class AdPage:
         return max(1, -(-self.ad_count // PAGE_SIZE))
 
 
-def _figures(web: Context, brand: Brand, asked: Asked, period: Period) -> dict[str, Any]:
+def _figures(
+    web: Context, brand: Brand, asked: Asked, period: Period, readiness: Readiness
+) -> dict[str, Any]:
     """What the page shows unless it is withheld."""
     stored = read_stored_days(web.engine, brand.id)
     if stored is None:
@@ -273,11 +293,12 @@ def _figures(web: Context, brand: Brand, asked: Asked, period: Period) -> dict[s
         (Day(each.date, each.currency, each.is_provisional, each.sums) for each in days), period
     )
     is_comparable = stored[0] <= period.before.since
+    wanted = _wanted(asked, readiness)
     totals = read_totals(
-        web.engine, brand.id, since=period.since, until=period.until, wanted=asked.wanted
+        web.engine, brand.id, since=period.since, until=period.until, wanted=wanted
     )
     offset = (asked.page - 1) * PAGE_SIZE
-    ads = list(_ads(web, brand, asked, period, limit=PAGE_SIZE, offset=offset))
+    ads = list(_ads(web, brand, asked, period, wanted, limit=PAGE_SIZE, offset=offset))
     return {
         "stored": stored,
         "latest": Period(max(stored[0], stored[1] - timedelta(27)), stored[1]),

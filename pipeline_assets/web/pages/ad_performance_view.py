@@ -146,7 +146,8 @@ _FACTS = (
     "funnel_stage",
     "currency",
 )
-CSV_COLUMNS = ("since", "until", *_FACTS, "provisional", *FIGURES)
+_SCORES = ("label", "fatigued")
+CSV_COLUMNS = ("since", "until", *_FACTS, *_SCORES, "provisional", *FIGURES)
 
 
 def csv_row(ad: AdSums, period: Period) -> list[object]:
@@ -155,9 +156,14 @@ def csv_row(ad: AdSums, period: Period) -> list[object]:
         period.since.isoformat(),
         period.until.isoformat(),
         *(getattr(ad, name) for name in _FACTS),
-        "yes" if ad.is_provisional else "no",
+        *((ad.score.label, _yes_or_no(ad.score.is_fatigued)) if ad.score else (None, None)),
+        _yes_or_no(ad.is_provisional),
         *(_rounded(figure.of(ad.sums)) for figure in FIGURES.values()),
     ]
+
+
+def _yes_or_no(is_so: bool) -> str:  # noqa: FBT001 - what it writes
+    return "yes" if is_so else "no"
 
 
 def _rounded(value: Decimal | None) -> Decimal | None:
