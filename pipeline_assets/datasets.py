@@ -1,8 +1,7 @@
 """The catalogue: every dataset and every job once, with what everybody needs to know of them.
 
 Belongs here: names, windows, who is fatal, what feeds what, who reads it. Does not: columns
-(`schemas.py`), how a dataset is fetched (`assets/`), anything of Dagster's. A dataset without a
-schema is not built yet and is simply absent from Dagster.
+(`schemas/`), how a dataset is fetched (`assets/`), anything of Dagster's.
 """
 
 from collections.abc import Collection
@@ -33,6 +32,7 @@ class Reader(StrEnum):
     CONGRUENCE_INSIGHTS = "congruence_insights"
     TEMPLATE_QUEUE = "template_queue"
     TEMPLATE_EVALUATION = "template_evaluation"
+    CREATIONS_REVIEW = "creations_review"
     COMPETITOR_RESEARCH = "competitor_research"
     REDDIT_RESEARCH = "reddit_research"
     AMAZON_REVIEWS = "amazon_reviews"
@@ -201,7 +201,7 @@ _DATASETS = (
         kinds=("python", "sql"),
         source=Source.TEMPLATES,
         fail_after=None,
-        readers=(Reader.TEMPLATE_EVALUATION,),
+        readers=(Reader.CREATIONS_REVIEW, Reader.TEMPLATE_EVALUATION),
         upstream=(
             "template_approvals",
             "ad_classifications",

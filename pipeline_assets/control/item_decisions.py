@@ -6,7 +6,7 @@ within its write (`replace_rows` takes its chunks then), which waits for a decis
 being stored, and puts `with_decision` on its rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,10 @@ RULES = "rules"
 """Who has decided when nobody has."""
 
 _MAX_REASON = 500
+
+
+class UnknownItemError(InvalidConfigError):
+    """The brand has no such template or draft (any more)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +135,9 @@ def decide(
     replaces an earlier one; the audit log has all of them. Syncs keep it.
 
     Raises:
-        InvalidConfigError: there is no such brand or item, the decision is none of these, or the
-            reason is empty.
+        UnknownItemError: the brand has no such item.
+        InvalidConfigError: there is no such brand, the decision is none of these, or the reason is
+            empty.
     """
     kind = _kind(dataset)
     if decision not in {*kind.decisions, kind.undecided}:
@@ -153,7 +158,7 @@ def decide(
         lock_windows(connection, brand_id=brand_id, dataset=dataset)
         found = connection.execute(sa.select(table).where(is_it)).mappings().one_or_none()
         if found is None:
-            raise InvalidConfigError(
+            raise UnknownItemError(
                 f"Brand {brand_id} has no {kind.noun} {item_id!r}.",
                 advice="It may be gone from its source since the page was shown: reload it.",
             )
@@ -187,6 +192,25 @@ def read_decisions(engine: sa.Engine, *, brand_id: str, dataset: str) -> dict[st
         return {row["item_id"]: Decision(**row) for row in connection.execute(query).mappings()}
 
 
+def read_tag(engine: sa.Engine, *, brand_ids: Collection[str], dataset: str) -> str:
+    """A text that changes with every decision about these brands' items."""
+    # A decision that is taken back is not there any more: the last one's instant alone may stay.
+    found = sa.select(sa.func.count(), sa.func.max(item_decisions.c.decided_at))
+    with engine.connect() as connection:
+        count, last_at = connection.execute(found.where(*_are(brand_ids, dataset))).one()
+    return f"{count} {last_at}"
+
+
+def read_last_reasons(
+    engine: sa.Engine, *, brand_ids: Collection[str], dataset: str, limit: int
+) -> Sequence[str]:
+    """What people said last when they decided of these brands' items, each once, latest first."""
+    reason, at = item_decisions.c.reason, sa.func.max(item_decisions.c.decided_at)
+    found = sa.select(reason).where(*_are(brand_ids, dataset)).group_by(reason)
+    with engine.connect() as connection:
+        return connection.execute(found.order_by(at.desc(), reason).limit(limit)).scalars().all()
+
+
 def with_decision(dataset: str, row: Row, decision: Decision | None) -> Row:
     """A row that nobody has decided on yet, with what a person has decided of its item."""
     return row if decision is None else row | _kind(dataset).shown(row, decision)
@@ -215,6 +239,10 @@ def _store(connection: sa.Connection, brand_id: str, dataset: str, decision: Dec
             set_={name: values[name] for name in values if name != "item_id"},
         )
     )
+
+
+def _are(brand_ids: Collection[str], dataset: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return item_decisions.c.brand_id.in_(brand_ids), item_decisions.c.dataset == dataset
 
 
 def _is(brand_id: str, dataset: str, item_id: str) -> tuple[sa.ColumnElement[bool], ...]:

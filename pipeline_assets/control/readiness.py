@@ -59,14 +59,25 @@ def read_readiness_across(
     organization_ids: Collection[str] | None = None,
 ) -> BrandsReadiness:
     """Whether the page may show the data of all brands, or all of these organizations."""
+    judged = read_each_readiness(engine, page, now=now, organization_ids=organization_ids)
+    return judge_brands(page, judged, now=now)
+
+
+def read_each_readiness(
+    engine: sa.Engine,
+    page: Page,
+    *,
+    now: datetime,
+    organization_ids: Collection[str] | None = None,
+) -> list[Readiness]:
+    """Which of all brands, or all of these organizations, the page may show."""
     query = _OF_ALL
     if organization_ids is not None:
         query = query.where(brands.c.organization_id.in_(organization_ids))
     with engine.connect() as connection:
         rows = connection.execute(query, _parameters(page)).all()
     by_brand = groupby(rows, key=attrgetter("id"))
-    judged = [_judge(page, list(of_brand), now=now) for _, of_brand in by_brand]
-    return judge_brands(page, judged, now=now)
+    return [_judge(page, list(of_brand), now=now) for _, of_brand in by_brand]
 
 
 def etag_of(readiness: Readiness | BrandsReadiness) -> str:

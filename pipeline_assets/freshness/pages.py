@@ -53,6 +53,7 @@ _LEADING = {
     Reader.CONGRUENCE_INSIGHTS: "congruence_analysis",
     Reader.TEMPLATE_QUEUE: "template_approvals",
     Reader.TEMPLATE_EVALUATION: "templates_scraped",
+    Reader.CREATIONS_REVIEW: "ad_creations",
     Reader.COMPETITOR_RESEARCH: "competitor_ads",
     Reader.REDDIT_RESEARCH: "reddit_posts",
     Reader.AMAZON_REVIEWS: "amazon_reviews",

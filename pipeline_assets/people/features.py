@@ -56,6 +56,21 @@ def is_hidden(engine: Engine, organization_id: str, feature: str) -> bool:
     return feature in hidden_features(engine, [organization_id])
 
 
+def organizations_with(
+    engine: Engine, feature: str, organization_ids: Collection[str] | None
+) -> frozenset[str]:
+    """Those of these organizations (None: of all there are) that show the feature."""
+    table = feature_switches.c
+    hiding = select(table.organization_id).where(
+        table.feature == feature, table.is_shown.is_(False)
+    )
+    query = select(organizations.c.id).where(organizations.c.id.not_in(hiding))
+    if organization_ids is not None:
+        query = query.where(organizations.c.id.in_(organization_ids))
+    with engine.connect() as connection:
+        return frozenset(connection.execute(query).scalars())
+
+
 def list_features(
     engine: Engine, *, organization_ids: Collection[str] | None = None
 ) -> list[FeatureSwitch]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from pipeline_assets.schemas import TableSchema
+from pipeline_assets.storage.json_lists import Held, items_of, text_of
 from pipeline_assets.storage.tables import DATASET_TABLES
 
 BRAND = sa.bindparam("brand_id", type_=sa.Text())
@@ -104,12 +105,35 @@ def count_values(engine: sa.Engine, selection: Selection, column: str) -> dict[A
     The most frequent first, then by value; None last.
     """
     value = selection.column(column)
-    count = sa.func.count()
-    statement = _narrowed(sa.select(value, count), selection, [value]).group_by(value)
-    statement = statement.order_by(value.is_(None), count.desc(), value)
+    statement = _narrowed(sa.select(value, sa.func.count()), selection, [value])
+    return _counts(engine, statement, value, selection.brand_id)
+
+
+def count_held(engine: sa.Engine, selection: Selection, held: Held) -> dict[str | None, int]:
+    """The same of what the selected rows' lists hold; None: rows whose list is empty.
+
+    A row counts once for each text, however often its list has it.
+    """
+    key, table = selection.schema.key, DATASET_TABLES[selection.schema.name].c
+    columns = [*(table[name] for name in key), selection.column(held.column).label("held")]
+    # Joined with the items at once, SQLite would go through all rows of `besides` for each of ours.
+    narrowed = _narrowed(sa.select(*columns), selection, columns).cte("narrowed")
+    rows = narrowed.prefix_with("MATERIALIZED")
+    items = items_of(rows.c.held)
+    value = text_of(items, held.key).label("value")
+    each = sa.select(*(rows.c[name] for name in key), value).select_from(rows)
+    found = each.outerjoin(items, sa.true()).distinct().subquery()
+    statement = sa.select(found.c.value, sa.func.count())
+    return _counts(engine, statement, found.c.value, selection.brand_id)
+
+
+def _counts(
+    engine: sa.Engine, statement: sa.Select[Any], value: sa.ColumnElement[Any], brand_id: str
+) -> dict[Any, int]:
+    count = sa.func.count().desc()
+    ordered = statement.group_by(value).order_by(value.is_(None), count, value)
     with engine.connect() as connection:
-        found = connection.execute(statement, {"brand_id": selection.brand_id})
-        return {row[0]: row[1] for row in found}
+        return {row[0]: row[1] for row in connection.execute(ordered, {"brand_id": brand_id})}
 
 
 def read_groups(
@@ -136,8 +160,10 @@ def read_groups(
 def contains(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
     """Whether the column's text has this one in it, whatever its case."""
     # SQLite folds the case of ASCII letters only.
-    variants = sorted({text, text.lower(), text.upper(), text.capitalize()})
-    return sa.or_(*(column.icontains(variant, autoescape=True) for variant in variants))
+    variants = {text}
+    if not text.isascii():
+        variants |= {text.lower(), text.upper(), text.capitalize()}
+    return sa.or_(*(column.icontains(variant, autoescape=True) for variant in sorted(variants)))
 
 
 def _rows(selection: Selection) -> sa.Select[Any]:

@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from pipeline_assets.schemas import LANDING_PAGES
 from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.json_lists import Held, holds
 from pipeline_assets.storage.listing import (
     BRAND,
     Beside,
     Listing,
     Selection,
+    count_held,
     count_values,
     iterate_listing,
     read_groups,
@@ -137,6 +139,23 @@ def test_conditions_narrow_rows_and_counts(engine: sa.Engine, store: Store) -> N
     assert list(count_values(engine, pages(), "state").items()) == [("ok", 2), ("blocked", 1)]
     assert list(count_values(engine, pages(), "language").items()) == [("en", 1), (None, 2)]
     assert count_values(engine, is_ok, "language") == {"en": 1, None: 1}
+
+
+def test_what_lists_hold_narrows_and_is_counted_once_a_row(engine: sa.Engine, store: Store) -> None:
+    store("a", product_names=[HEBREW, 'Shoe "A"', HEBREW], versions=[{"title": "T"}] * 2)
+    store("b", product_names=["A"], versions=[{"title": "T"}, {"title": "é"}, {}])
+    store("c", product_names=[])
+    store("d", product_names=["A"], brand_id="globex")
+    names, titles = PAGES.c.product_names, PAGES.c.versions
+    assert urls(engine, pages(where=(holds(names, HEBREW),))) == "a"
+    assert urls(engine, pages(where=(holds(names, "A"),))) == "b"
+    assert urls(engine, pages(where=(holds(names, None),))) == "c"
+    assert urls(engine, pages(where=(holds(titles, "é", "title"),))) == "b"
+    assert urls(engine, pages(where=(holds(titles, "%", "title"),))) == ""
+    counts = count_held(engine, pages(), Held("versions", "title"))
+    assert list(counts.items()) == [("T", 2), ("é", 1), (None, 2)]
+    found = count_held(engine, pages(where=(PAGES.c.url != "b",)), Held("product_names"))
+    assert found == {HEBREW: 1, 'Shoe "A"': 1, None: 1}
 
 
 def test_what_another_table_knows_stands_beside_each_row(engine: sa.Engine, store: Store) -> None:

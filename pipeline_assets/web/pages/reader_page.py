@@ -23,14 +23,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pipeline_assets.brands.models import Brand
 from pipeline_assets.control.readiness import etag_of, read_readiness
 from pipeline_assets.datasets import Reader, home_job
-from pipeline_assets.freshness.readiness import DatasetReadiness, Readiness
+from pipeline_assets.freshness.readiness import BrandsReadiness, DatasetReadiness, Readiness
 from pipeline_assets.people.features import is_hidden
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.schemas import TableSchema
+from pipeline_assets.storage.json_lists import Held, holds
 from pipeline_assets.storage.listing import (
     Beside,
     Listing,
     Selection,
+    count_held,
     count_values,
     iterate_listing,
     read_listing,
@@ -90,7 +92,7 @@ def shown_brand(reader: Reader) -> Callable[..., Brand]:
     return find
 
 
-def page_tag(readiness: Readiness, pulse: Pulse, of_page: str = "") -> str:
+def page_tag(readiness: Readiness | BrandsReadiness, pulse: Pulse, of_page: str = "") -> str:
     """Changes with the banner's words and the machinery's trouble, and so with every sync."""
     shown = f"{etag_of(readiness)} {pulse.is_daemon_alive} {pulse.trouble} {of_page}"
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
@@ -103,8 +105,9 @@ class ReaderPage:
     Its table shows rows of `schema`, the dataset that they are withheld with; `where` holds for all
     of them. `columns` are what the rows hold (None: all); `besides` adds what other datasets know
     of them, by the dataset that it comes from: all None where that is withheld. `choices` are the
-    columns that can be filtered by, with their labels. Rows can be sorted by `sortable`; `sort` is
-    the order at first. `csv` are the CSV's columns (empty: all that the rows hold).
+    columns that can be filtered by, with their labels; those in `held` are no columns but what a
+    column's JSON lists hold. Rows can be sorted by `sortable`; `sort` is the order at first. `csv`
+    are the CSV's columns (empty: all that the rows hold).
     """
 
     reader: Reader
@@ -117,6 +120,7 @@ class ReaderPage:
     sortable: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
     choices: Mapping[str, str]
+    held: Mapping[str, Held] = field(default_factory=dict)
     csv: tuple[str, ...] = ()
     item: str = "row"
     """What people call one row."""
@@ -310,8 +314,15 @@ class View:
             is_descending=self.is_descending,
         )
         chosen = {name: value for name, value in self.chosen.items() if name != without}
-        where = [_is(found.column(name), name, value) for name, value in chosen.items()]
+        where = [self._is(found, name, value) for name, value in chosen.items()]
         return replace(found, where=(*self.page.where, *where))
+
+    def _is(self, selection: Selection, name: str, written: str) -> sa.ColumnElement[bool]:
+        held = self.page.held.get(name)
+        if held:
+            text = None if written == NOTHING else written
+            return holds(selection.column(held.column), text, held.key)
+        return _is(selection.column(name), name, written)
 
     @property
     def _besides(self) -> tuple[Beside, ...]:
@@ -345,7 +356,9 @@ class View:
         return [self._filter(name, label) for name, label in self.page.choices.items()]
 
     def _filter(self, name: str, label: str) -> Filter:
-        counts = count_values(self.web.engine, self.selection(without=name), name)
+        engine, others = self.web.engine, self.selection(without=name)
+        held = self.page.held.get(name)
+        counts = count_held(engine, others, held) if held else count_values(engine, others, name)
         written = {_written(value): count for value, count in counts.items()}
         chosen = self.chosen.get(name, "")
         if chosen:
@@ -430,7 +443,7 @@ class View:
 
     def _csv_lines(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[list[object]]:
         for row in rows:
-            yield [_csv_cell(row[name]) for name in self._csv_columns]
+            yield [csv_cell(row[name]) for name in self._csv_columns]
 
 
 def words(value: Any) -> str:
@@ -459,7 +472,8 @@ def _is(column: sa.ColumnElement[Any], name: str, written: str) -> sa.ColumnElem
     return column == written
 
 
-def _csv_cell(value: Any) -> object:
+def csv_cell(value: Any) -> object:
+    """A column's value as a spreadsheet takes it."""
     match value:
         case bool():
             return "yes" if value else "no"

@@ -14,11 +14,17 @@ from playwright.sync_api import Page, expect
 from pipeline_assets.schemas import (
     AD_ASSETS,
     AD_CLASSIFICATIONS,
+    AD_CREATIONS,
     AD_THUMBNAILS,
+    AMAZON_REVIEWS,
+    COMPETITOR_ADS,
     CONGRUENCE_ANALYSIS,
     LANDING_PAGES,
     META_AD_CREATIVES,
+    REDDIT_POSTS,
     SCORECARD,
+    TEMPLATE_APPROVALS,
+    TEMPLATES_SCRAPED,
 )
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import dataset_status
@@ -30,6 +36,11 @@ if TYPE_CHECKING:
 HOOKS = "/brands/acme/hook-analysis"
 CONGRUENCE = "/brands/acme/congruence-insights"
 RESEARCH = "/brands/acme/brand-research"
+TEMPLATES = "/brands/sole/template-evaluation"
+COMPETITORS = "/brands/runner/competitor-research?open=1"
+REDDIT = "/brands/heard/reddit-research"
+AMAZON = "/brands/heard/amazon-reviews"
+CREATIONS = "/brands/drafted/creations-review"
 NAME = f"Ad <b> مرحبا {'x' * 10_000}"
 TAGS = {
     "hook_type": "offer",
@@ -93,10 +104,109 @@ def site(operator: "Visitor") -> "Site":
         *("landing_pages", "ad_assets"),
     ):
         site.store_status("acme", dataset)
+    store_templates(site, sha256)
+    store_competitors(site, sha256)
+    store_voices(site)
+    store_drafts(site, sha256)
     return site
 
 
-PAGES = (HOOKS, CONGRUENCE, RESEARCH, f"{RESEARCH}?open=image:m1", f"{RESEARCH}/pages")
+def store_templates(site: "Site", sha256: str) -> None:
+    """Templates of a brand of their own, in each state and not judged yet, and a draft."""
+    site.add_brand("sole", sources={"templates": {"page_ids": ["1"], "countries": ["FR"]}})
+    part = {"name": "days_running", "points": 12.5, "most": 30, "why": NAME}
+    for number, state in enumerate(("approved", "pending", "rejected", "")):
+        ad = {"library_ad_id": str(number), "page_name": NAME, "title": NAME, "days_running": 9}
+        texts = {"titles": [NAME], "bodies": [NAME], "preview_sha256": sha256}
+        site.store_rows(TEMPLATES_SCRAPED, ad | texts, brand_id="sole")
+        if state:
+            site.store_rows(
+                TEMPLATE_APPROVALS,
+                {"template_id": str(number), "state": state, "decided_by": f"user:{NAME}"}
+                | {"reasons": [NAME, NAME], "score": 30.0 * number, "score_parts": [part]},
+                brand_id="sole",
+            )
+    site.store_rows(AD_CREATIONS, {"template_id": "0", "review_state": "approved"}, brand_id="sole")
+    for dataset in ("templates_scraped", "template_approvals", "ad_creations"):
+        site.store_status("sole", dataset)
+
+
+def store_competitors(site: "Site", sha256: str) -> None:
+    """Ads of two advertisers for a brand of its own: one that runs, its copy, one that ended."""
+    site.add_brand("runner", sources={"competitors": {"page_ids": ["1"]}})
+    site.store_status("runner", "competitor_ads")
+    began = site.clock.now.date() - timedelta(days=90)
+    texts = {"title": NAME, "body": NAME, "titles": [NAME], "bodies": [NAME, "Another"]}
+    ad = texts | {"started_on": began, "preview_sha256": sha256, "library_url": "https://a.example"}
+    for number, values in (
+        ("1", {"page_name": "Globex", "is_active": True, "days_running": 91}),
+        ("2", {"page_name": "Globex", "duplicate_of": "1", "days_running": 9}),
+        ("3", {"page_name": NAME, "days_running": 9}),
+    ):
+        row = ad | {"library_ad_id": number} | values
+        site.store_rows(COMPETITOR_ADS, row, brand_id="runner")
+
+
+def store_voices(site: "Site") -> None:
+    """Posts and reviews of a brand of their own that say something of every kind."""
+    reddit = {"client_id": "a", "client_secret": "env:S", "username": "a"}
+    reddit |= {"subreddits": ["running"], "search_terms": ["shoes"]}
+    amazon = {"asins": ["B0ABCDEFGH"], "actor": {"actor": "a/b", "token": "env:T"}}
+    site.add_brand("heard", sources={"reddit": reddit, "amazon": amazon})
+    kinds = ("pain", "desire", "objection", "praise", "question")
+    for number in (1, 5):
+        phrases = [{"kind": kind, "text": f"{number} {NAME}"} for kind in kinds]
+        text = {"title": f"{number} {NAME}", "body": NAME, "phrases": phrases}
+        post = {"post_id": f"t3_{number}", "subreddit": NAME, "permalink": "https://a.example"}
+        about = {"flair": NAME, "matched_terms": ["shoes"], "is_nsfw": True, "upvote_ratio": 0.5}
+        site.store_rows(REDDIT_POSTS, text | post | about, brand_id="heard")
+        review = {"asin": "B0ABCDEFGH", "review_id": f"R00000000{number}", "rating": number}
+        bought = {"reviewed_on": site.clock.now.date(), "product_title": NAME, "variant": NAME}
+        site.store_rows(AMAZON_REVIEWS, text | review | bought, brand_id="heard")
+    for dataset in ("reddit_posts", "amazon_reviews"):
+        site.store_status("heard", dataset)
+
+
+def store_drafts(site: "Site", sha256: str) -> None:
+    """Drafts of a brand of its own, in each state, with long texts everywhere."""
+    site.add_brand("drafted", sources={"templates": {"page_ids": ["1"], "countries": ["FR"]}})
+    site.store_status("drafted", "ad_creations", metadata={"missing": NAME})
+    why = {"why": NAME}
+    lineage = {
+        "template": why | {"page_name": NAME},
+        "hook": why | {"creative_id": "k1", "creative_key": "image:1", "ad_name": NAME},
+        "product": {"name": NAME, "price": "9.9", "currency": "EUR", "discount": NAME},
+        "phrases": [why | {"phrase": NAME}],
+        "texts": [why | {"field": "headline", "source": "pattern", "text": NAME}],
+        "language": "en",
+        "language_note": NAME,
+        "picture": why | {"is_headline_whole": False, "left_out": NAME},
+    }
+    texts = dict.fromkeys(("headline", "primary_text", "description", "product_name"), NAME)
+    pictures = [
+        {"ratio": ratio, "width": width, "height": height, "sha256": sha256}
+        for ratio, width, height in (("1:1", 60, 60), ("9:16", 60, 107), ("1.91:1", 120, 63))
+    ]
+    for state in ("draft", "approved", "rejected"):
+        row = texts | {"draft_id": state, "review_state": state, "review_reason": NAME}
+        row |= {"reviewed_by": NAME, "reviewed_at": None if state == "draft" else site.clock.now}
+        row |= {"product_url": f"https://{NAME}", "lineage": lineage, "pictures": pictures}
+        site.store_rows(AD_CREATIONS, row, brand_id="drafted")
+
+
+PAGES = (
+    HOOKS,
+    CONGRUENCE,
+    RESEARCH,
+    f"{RESEARCH}?open=image:m1",
+    f"{RESEARCH}/pages",
+    TEMPLATES,
+    COMPETITORS,
+    REDDIT,
+    AMAZON,
+    CREATIONS,
+    "/template-queue?state=any",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -104,7 +214,7 @@ def test_a_page_is_accessible_by_day_by_night_and_on_a_phone(
     site: "Site", operator: "Visitor", path: str
 ) -> None:
     page = operator.open(path)
-    expect(page.locator("main img, main .landing-pages").first).to_be_attached()
+    expect(page.locator("main img, main .landing-pages, main .timeline").first).to_be_attached()
     page.evaluate("document.querySelectorAll('main details').forEach(e => e.open = true)")
     operator.assert_accessible()
     page.emulate_media(color_scheme="dark")
