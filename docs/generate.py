@@ -93,8 +93,8 @@ def _datasets() -> str:
     intro = textwrap.dedent("""\
         # Datasets
 
-        Keys and columns of every dataset that is built; the table has the dataset's name. They are
-        declared in `pipeline_assets/schemas.py` and shown in Dagster's UI as column schema.
+        Keys and columns of every dataset; the table has the dataset's name. They are declared in
+        `pipeline_assets/schemas/` and shown in Dagster's UI as column schema.
         """)
     return "\n".join([intro, *map(_dataset_section, SCHEMAS.values())])
 

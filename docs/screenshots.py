@@ -25,6 +25,12 @@ PAGES = {
     "hook_analysis": "/brands/acme/hook-analysis",
     "congruence_insights": "/brands/acme/congruence-insights",
     "brand_research": "/brands/acme/brand-research",
+    "template_queue": "/template-queue",
+    "template_evaluation": "/brands/acme/template-evaluation",
+    "creations_review": "/brands/acme/creations-review",
+    "competitor_research": "/brands/acme/competitor-research",
+    "reddit_research": "/brands/acme/reddit-research",
+    "amazon_reviews": "/brands/acme/amazon-reviews",
     "admin": "/admin",
     "api": "/api/docs",
 }

@@ -159,7 +159,7 @@ def dataset_asset(
                 specs=[
                     dg.AssetSpec(
                         key,
-                        deps=[upstream for upstream in dataset.upstream if upstream in SCHEMAS],
+                        deps=dataset.upstream,
                         group_name=dataset.group,
                         kinds=set(dataset.kinds),
                         owners=OWNERS,

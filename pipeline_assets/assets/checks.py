@@ -12,17 +12,16 @@ from pipeline_assets.assets.partitions import brand_partitions
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.freshness import FRESH_CHECK
 from pipeline_assets.resources.installation import Installation
-from pipeline_assets.schemas import SCHEMAS
 
 
 def build_fresh_checks() -> list[dg.AssetChecksDefinition]:
-    """The check of each dataset that is built, per brand."""
-    return [_build(key) for key in DATASETS if key in SCHEMAS]
+    """The check of each dataset, per brand."""
+    return [_build(key) for key in DATASETS]
 
 
 def fresh_check_keys() -> list[dg.AssetCheckKey]:
     """Their keys, for jobs to leave out."""
-    return [dg.AssetCheckKey(dg.AssetKey(key), FRESH_CHECK) for key in DATASETS if key in SCHEMAS]
+    return [dg.AssetCheckKey(dg.AssetKey(key), FRESH_CHECK) for key in DATASETS]
 
 
 def _build(key: str) -> dg.AssetChecksDefinition:

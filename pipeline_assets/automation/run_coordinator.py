@@ -12,10 +12,9 @@ from functools import cached_property
 from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 
 from pipeline_assets.control.run_tags import MAX_RUNTIME, PARTITION, job_of_run, lane_tags
-from pipeline_assets.datasets import JOBS
+from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.redaction import redact
 from pipeline_assets.resources.installation import Installation
-from pipeline_assets.schemas import SCHEMAS
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class BrandRunCoordinator(QueuedRunCoordinator):
 
     def _limits_of(self, run: DagsterRun) -> dict[str, str]:
         # A run of Dagster's asset job without a selection is one of all assets.
-        dataset_keys = {key.to_user_string() for key in run.asset_selection or ()} or set(SCHEMAS)
+        dataset_keys = {key.to_user_string() for key in run.asset_selection or ()} or set(DATASETS)
         is_asset_job = run.job_name.startswith("__ASSET_JOB")
         job = job_of_run(run.job_name, dataset_keys if is_asset_job else set())
         if job is None:

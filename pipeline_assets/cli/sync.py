@@ -35,6 +35,7 @@ from pipeline_assets.control.requests import (
     Trigger,
     Wish,
     list_requests,
+    narrowed,
     request_sync,
 )
 from pipeline_assets.control.retries import policies_of
@@ -87,7 +88,8 @@ def sync(
         datasets=datasets or None,
     )
     installation = open_installation()
-    read_target(installation.engine, brand_id)  # first of all: an unknown one gets its clear error
+    # First of all: an unknown brand gets its clear error.
+    wish = narrowed(read_target(installation.engine, brand_id), wish)
     with open_dagster(installation.settings) as instance:
         before, request, is_new = _request(installation, instance, wish)
         told = _what_happened(before, request, is_new=is_new)

@@ -9,7 +9,6 @@ from pipeline_assets.brands.models import Brand
 from pipeline_assets.control.cadence_ticks import Preset, next_tick, preset_cron
 from pipeline_assets.control.targets import all_brands_id
 from pipeline_assets.datasets import DATASETS, JOBS
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import cadences
@@ -24,7 +23,7 @@ def suggested_cadences(brand: Brand) -> dict[str, Preset]:
         job.name: Preset(job.suggested_cadence)
         for job in JOBS.values()
         if job.suggested_cadence
-        and all(key in SCHEMAS and brand.sources.has(DATASETS[key].source) for key in job.datasets)
+        and all(brand.sources.has(DATASETS[key].source) for key in job.datasets)
     }
 
 

@@ -33,6 +33,7 @@ from pipeline_assets.control.targets import (
     AllBrands,
     Target,
     all_brands_id,
+    in_words,
     organization_of,
     parse_target,
     read_target,
@@ -515,8 +516,9 @@ def _change(
 
 
 def _unknown(brand_id: str, job: str) -> InvalidConfigError:
+    whose = in_words(brand_id) if organization_of(brand_id) else f"brand {brand_id}"
     return InvalidConfigError(
-        f"There is no cadence of {job} for brand {brand_id}.",
+        f"There is no cadence of {job} for {whose}.",
         advice="`pipeline-assets cadences list` shows all, `cadences set` adds one.",
     )
 

@@ -26,7 +26,6 @@ from pipeline_assets.freshness import FRESH_CHECK
 from pipeline_assets.freshness.evaluate import Limits, State, evaluate_state
 from pipeline_assets.freshness.pages import Need, Page
 from pipeline_assets.freshness.readiness import DatasetReadiness, explain
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import dataset_status, reported_freshness
 
@@ -190,7 +189,7 @@ def _read_said(connection: sa.Connection, *, now: datetime) -> Iterator[_Change]
         columns.error_class,
     ).order_by(columns.brand_id, columns.dataset)
     for row in connection.execute(query):
-        if row.brand_id not in summaries or row.dataset not in SCHEMAS:
+        if row.brand_id not in summaries or row.dataset not in DATASETS:
             continue
         brand, dataset = summaries[row.brand_id], DATASETS[row.dataset]
         state = evaluate_state(

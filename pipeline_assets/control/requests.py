@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from pipeline_assets.control.targets import AllBrands, Target, organization_of, read_target
 from pipeline_assets.datasets import DATASETS, JOBS, Job
 from pipeline_assets.errors import InvalidConfigError
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import brands, requests, resyncs
@@ -211,24 +210,17 @@ def _check_source(target: Target, dataset: str) -> None:
 
 
 def check_job(name: str) -> Job:
-    """The job of this name, if it is built.
+    """The job of this name.
 
     Raises:
-        InvalidConfigError: there is no such job, or it is not built.
+        InvalidConfigError: there is no such job.
     """
-    built = [
-        job.name for job in JOBS.values() if all(dataset in SCHEMAS for dataset in job.datasets)
-    ]
-    if name in built:
-        return JOBS[name]
     if name in JOBS:
-        raise InvalidConfigError(
-            f"The job {name} is not built yet.", advice=f"Built are {', '.join(built)}."
-        )
-    close = difflib.get_close_matches(name, built, n=1)
+        return JOBS[name]
+    close = difflib.get_close_matches(name, JOBS, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     raise InvalidConfigError(
-        f"There is no job {name!r}.", advice=f"{hint}Jobs are {', '.join(built)}."
+        f"There is no job {name!r}.", advice=f"{hint}Jobs are {', '.join(JOBS)}."
     )
 
 

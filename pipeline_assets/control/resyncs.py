@@ -93,7 +93,7 @@ class Resync:
 
 def windowed_datasets(job: str) -> tuple[str, ...]:
     """The datasets of a job that have days to sync again."""
-    return tuple(key for key in JOBS[job].datasets if key in SCHEMAS and SCHEMAS[key].window_column)
+    return tuple(key for key in JOBS[job].datasets if SCHEMAS[key].window_column)
 
 
 def start_resync(

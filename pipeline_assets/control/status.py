@@ -22,7 +22,6 @@ from pipeline_assets.freshness.evaluate import (
     evaluate_freshness,
     evaluate_state,
 )
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.storage.tables import cadences, dataset_status, requests, run_heartbeats
 
 Row = dict[str, Any]
@@ -96,7 +95,7 @@ def read_states(
     for brand in chosen:
         is_paused = brand.is_paused(now)
         configured = _datasets_of(brand.sources.configured)
-        for key in _BUILT:
+        for key in DATASETS:
             cell = brand.id, key
             states.append(
                 _judge(
@@ -151,7 +150,7 @@ def read_overview(
             if row[0] in stored:
                 stored[row[0]][row[1]] = row
         active = _read_active(connection, None, now=now)
-    usual = {key: Limits.at(now, fail_after=DATASETS[key].fail_after) for key in _BUILT}
+    usual = {key: Limits.at(now, fail_after=DATASETS[key].fail_after) for key in DATASETS}
     activity: dict[str, dict[str, RequestState]] = defaultdict(dict)
     for (brand_id, dataset), request in active.items():
         activity[brand_id][dataset] = request.state
@@ -179,7 +178,7 @@ def _cells_of(
     }
     configured = _datasets_of(brand.sources)
     cells = {}
-    for key in _BUILT:
+    for key in DATASETS:
         _, _, last_success_at, error_class = stored.get(key, _NO_ROW)
         is_failed = error_class is not None
         state = evaluate_state(
@@ -198,10 +197,7 @@ _NO_ROW = (None, None, None, None)
 @cache
 def _datasets_of(sources: frozenset[str]) -> frozenset[str]:
     """The datasets that a brand with these sources has."""
-    return frozenset(key for key in _BUILT if DATASETS[key].source in sources)
-
-
-_BUILT = tuple(key for key in DATASETS if key in SCHEMAS)
+    return frozenset(key for key in DATASETS if DATASETS[key].source in sources)
 
 
 def _judge(

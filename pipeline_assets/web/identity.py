@@ -140,6 +140,27 @@ OperatedBrand = Annotated[Brand, Depends(_brand_for(Role.OPERATOR))]
 AdministeredBrand = Annotated[Brand, Depends(_brand_for(Role.ADMIN))]
 
 
+def _target_for(role: Role) -> Callable[..., Target]:
+    """The brand, or all brands of `*<organization>`, that the path names, as `_brand_for`."""
+
+    def find(
+        brand: Annotated[
+            str, Path(description="The brand's id; `*north` for all of organization north.")
+        ],
+        principal: Anybody,
+        web: Web,
+    ) -> Target:
+        found = visible_target(web, principal, brand)
+        check_role(principal, role, found.organization_id)
+        return found
+
+    return find
+
+
+ViewedTarget = Annotated[Target, Depends(_target_for(Role.VIEWER))]
+OperatedTarget = Annotated[Target, Depends(_target_for(Role.OPERATOR))]
+
+
 def visible_brand(web: Context, principal: Principal, brand_id: str) -> Brand:
     """The brand of this id, if the principal may see it.
 

@@ -1,4 +1,4 @@
-"""Cadences: when which job runs for which brand."""
+"""Cadences: when which job runs for which brand, or for all brands of an organization."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,15 +7,7 @@ import fastapi
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from pipeline_assets.brands.models import Brand
-from pipeline_assets.control.cadence_ticks import (
-    Preset,
-    clock_warning,
-    cron_of,
-    describe,
-    next_tick,
-    preset_of,
-)
+from pipeline_assets.control.cadence_ticks import Preset, preset_of
 from pipeline_assets.control.cadences import (
     Cadence,
     list_cadences,
@@ -24,7 +16,8 @@ from pipeline_assets.control.cadences import (
     set_cadence,
     upcoming,
 )
-from pipeline_assets.control.requests import check_job
+from pipeline_assets.control.cadences import preview_cadence as work_out_preview
+from pipeline_assets.control.targets import Target
 from pipeline_assets.web.api.brands import Pause
 from pipeline_assets.web.api.shapes import (
     Asked,
@@ -37,7 +30,7 @@ from pipeline_assets.web.api.shapes import (
     listing,
 )
 from pipeline_assets.web.context import Context, Web
-from pipeline_assets.web.identity import OperatedBrand, Operator, ViewedBrand, Viewer
+from pipeline_assets.web.identity import OperatedTarget, Operator, ViewedTarget, Viewer
 from pipeline_assets.web.paging import cut_after, read_name_cursor
 from pipeline_assets.web.problems import not_found
 
@@ -52,6 +45,7 @@ class CadenceView(Shape):
     """When a job runs for a brand."""
 
     brand_id: str
+    """`*north` for all brands of the organization north in one run."""
     job: str
     cron: str
     timezone: str
@@ -78,7 +72,7 @@ class CadenceSetting(Asked):
     cadence: Annotated[str, Field(max_length=100, examples=["daily", "30 6 * * mon-fri"])]
     """`hourly`, `every_6_hours`, `daily`, `twice_weekly`, `weekly`, or five cron fields."""
     timezone: Annotated[str, Field(max_length=100, examples=["Europe/Berlin"])] | None = None
-    """The brand's own when left out."""
+    """The brand's own when left out; for all brands of an organization, that of most of them."""
 
 
 class PreviewView(Shape):
@@ -102,7 +96,7 @@ def list_all_cadences(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Row:
-    """List the cadences of your brands, by brand and job."""
+    """List the cadences of your brands and organizations, by brand and job."""
     after = read_name_cursor(cursor)
     found = list_cadences(
         web.engine, organization_ids=principal.organization_ids, brand_id=brand, job=job
@@ -113,14 +107,14 @@ def list_all_cadences(
 
 
 @router.get("/brands/{brand}/cadences/{job}", response_model=CadenceView)
-def get_cadence(_: Viewer, brand: ViewedBrand, web: Web, job: JobName) -> CadenceView:
+def get_cadence(_: Viewer, brand: ViewedTarget, web: Web, job: JobName) -> CadenceView:
     """Tell about one cadence."""
     return _view(_find(web, brand, job), web.now())
 
 
 @router.put("/brands/{brand}/cadences/{job}", response_model=CadenceView)
 def set_one_cadence(
-    principal: Operator, brand: OperatedBrand, web: Web, job: JobName, asked: CadenceSetting
+    principal: Operator, brand: OperatedTarget, web: Web, job: JobName, asked: CadenceSetting
 ) -> CadenceView:
     """Add or change a cadence; it starts no run, and a pause stays."""
     stored = set_cadence(
@@ -137,7 +131,7 @@ def set_one_cadence(
 
 @router.post("/brands/{brand}/cadences/{job}/pause", response_model=CadenceView)
 def pause_one_cadence(
-    principal: Operator, brand: OperatedBrand, web: Web, job: JobName, asked: Pause
+    principal: Operator, brand: OperatedTarget, web: Web, job: JobName, asked: Pause
 ) -> CadenceView:
     """Let no tick make a request until then, or until it is resumed."""
     _find(web, brand, job)
@@ -155,7 +149,7 @@ def pause_one_cadence(
 
 @router.post("/brands/{brand}/cadences/{job}/resume", response_model=CadenceView)
 def resume_one_cadence(
-    principal: Operator, brand: OperatedBrand, web: Web, job: JobName
+    principal: Operator, brand: OperatedTarget, web: Web, job: JobName
 ) -> CadenceView:
     """End a cadence's pause; it starts no run, and nothing happens to one that is not paused."""
     _find(web, brand, job)
@@ -167,7 +161,7 @@ def resume_one_cadence(
 @router.get("/brands/{brand}/cadences/{job}/preview", response_model=PreviewView)
 def preview_cadence(
     _: Viewer,
-    brand: ViewedBrand,
+    brand: ViewedTarget,
     web: Web,
     job: JobName,
     cadence: Annotated[str, Query(max_length=100, examples=["daily"])],
@@ -175,21 +169,18 @@ def preview_cadence(
     count: Annotated[int, Query(ge=1, le=100)] = _SHOWN_TICKS,
 ) -> PreviewView:
     """Tell when a cadence would be due, before it is set."""
-    cron, zone = cron_of(cadence, brand.id, check_job(job).name), timezone or brand.timezone
-    ticks = [next_tick(cron, zone, web.now())]
-    while len(ticks) < count:
-        ticks.append(next_tick(cron, zone, ticks[-1]))
+    found = work_out_preview(brand, job, cadence, timezone=timezone, now=web.now(), count=count)
     return PreviewView(
-        cron=cron,
-        timezone=zone,
-        preset=preset_of(cron, brand.id, job),
-        in_words=describe(cron, zone),
-        next_runs=ticks,
-        clock_warning=clock_warning(cron, zone, web.now()),
+        cron=found.cron,
+        timezone=found.timezone,
+        preset=preset_of(found.cron, brand.id, job),
+        in_words=found.in_words,
+        next_runs=list(found.ticks),
+        clock_warning=found.clock_warning,
     )
 
 
-def _find(web: Context, brand: Brand, job: str) -> Cadence:
+def _find(web: Context, brand: Target, job: str) -> Cadence:
     found = list_cadences(web.engine, brand_id=brand.id, job=job)
     if not found:
         raise not_found("such cadence")

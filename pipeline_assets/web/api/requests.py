@@ -55,7 +55,7 @@ class RequestView(Shape):
     brand_id: str
     job: str
     datasets: list[str] | None
-    """Null: all of the job's."""
+    """Null: all of the job's. Of a job over several sources, those that the brand has."""
     brand_ids: list[str] | None
     """Of a request for all brands of an organization: those it is kept to; null: all."""
     window_since: date | None
@@ -77,7 +77,7 @@ class RequestView(Shape):
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     outcomes: dict[str, str] | None
-    """By dataset: succeeded, failed, skipped or cancelled."""
+    """By dataset: succeeded, failed, skipped or cancelled; partial: in some of the brands."""
     records: int | None
     error_class: str | None
     error_message: str | None
@@ -112,6 +112,8 @@ class RequestProgressView(RequestView):
     progress: list[DatasetProgressView]
     retry_id: str | None
     """The further try that its failure has brought about."""
+    left_out: dict[str, str]
+    """Until a request for all brands of an organization ends: those it passes over, with why."""
 
 
 _Datasets = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)]
@@ -221,4 +223,5 @@ def _as_row(progress: RequestProgress) -> Row:
         "blocked_until": progress.blocked_until,
         "progress": progress.datasets,
         "retry_id": progress.retry.id if progress.retry else None,
+        "left_out": progress.left_out,
     }

@@ -17,7 +17,6 @@ from pipeline_assets.control.status import BrandOverview, Cell, read_overview
 from pipeline_assets.datasets import DATASETS
 from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import Principal
-from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import PageViewer, shown
 from pipeline_assets.web.pages.csv_lines import write_csv
@@ -30,8 +29,7 @@ router = APIRouter(dependencies=[Depends(shown("pipeline_manager"))])
 PAGE_SIZE = 100
 WORST, NAME = "worst", "name"
 
-_BUILT = tuple(DATASETS[key] for key in SCHEMAS)
-GROUPS = tuple(dict.fromkeys(dataset.group for dataset in _BUILT))
+GROUPS = tuple(dict.fromkeys(dataset.group for dataset in DATASETS.values()))
 
 _JSON_ROWS_AT_ONCE = 200
 
@@ -105,7 +103,7 @@ class Filters(NamedTuple):
     @property
     def keys(self) -> list[str]:
         """The datasets of the chosen group."""
-        return [each.key for each in _BUILT if self.group in {"", each.group}]
+        return [each.key for each in DATASETS.values() if self.group in {"", each.group}]
 
     @property
     def direction(self) -> Order:
@@ -123,8 +121,8 @@ def _filters(
     filters = Filters(q, group, sort, order)
     if not filters.keys:
         raise Problem(422, f"There is no group {group!r}.", advice=f"Groups: {', '.join(GROUPS)}.")
-    if sort not in {WORST, NAME, *SCHEMAS}:
-        known = ", ".join((WORST, NAME, *SCHEMAS))
+    if sort not in {WORST, NAME, *DATASETS}:
+        known = ", ".join((WORST, NAME, *DATASETS))
         raise Problem(422, f"There is no order {sort!r}.", advice=f"Orders: {known}.")
     return filters if sort in {WORST, NAME, *filters.keys} else filters._replace(sort=WORST)
 
@@ -157,7 +155,7 @@ def show_matrix(
         pulse=web.background.pulse,
         page=shown_page,
         asked=asked,
-        titles={dataset.key: dataset.title for dataset in _BUILT},
+        titles={dataset.key: dataset.title for dataset in DATASETS.values()},
         groups=GROUPS,
         has_brands=bool(everything),
         csv_url=f"/matrix.csv{query}",

@@ -1,17 +1,18 @@
-"""Schedules: when which job runs for which brand, and changing that for one or for many."""
+"""Schedules: when which job runs for which brand, and changing that for one or for many.
+
+All brands of an organization, which some jobs do in one run, have rows beside the brands'.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
-from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import BrandSummary, read_brands, read_summaries
+from pipeline_assets.brands.registry import BrandSummary, read_summaries
 from pipeline_assets.control.cadence_ticks import Preset
 from pipeline_assets.control.cadences import (
     Cadence,
@@ -23,11 +24,20 @@ from pipeline_assets.control.cadences import (
     set_cadence,
 )
 from pipeline_assets.control.requests import check_job
-from pipeline_assets.datasets import JOBS, Job
+from pipeline_assets.control.targets import (
+    AllBrands,
+    Choice,
+    Target,
+    all_brands_id,
+    in_words,
+    is_all_brands,
+    read_targets,
+)
+from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.web.context import Context, Web
-from pipeline_assets.web.identity import Operator, PageViewer, check_role, shown, visible_brand
+from pipeline_assets.web.identity import Operator, PageViewer, check_role, shown, visible_target
 from pipeline_assets.web.pages.answers import told
 from pipeline_assets.web.pages.listing import address, cut_page
 from pipeline_assets.web.pages.local_time import Until
@@ -63,10 +73,28 @@ class Sort(StrEnum):
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """A brand's job with its cadence; `job` is empty for a brand that has no source at all."""
+class Whose:
+    """Whom schedules are for: a brand, or (without `brand`) all brands of an organization.
 
-    brand: BrandSummary
+    `id` stands for it in forms; `jobs` are those that can run for it.
+    """
+
+    id: str
+    name: str
+    organization_id: str
+    jobs: Sequence[str]
+    brand: BrandSummary | None = None
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether no tick makes a request, whatever the cadence."""
+        return self.brand is not None and self.brand.is_paused(now)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A job with its cadence; `job` is empty for a brand that has no source at all."""
+
+    whose: Whose
     job: str
     cadence: Cadence | None
     status: Status
@@ -74,15 +102,23 @@ class Schedule:
     @property
     def target(self) -> str:
         """What forms call it."""
-        return f"{self.brand.id}:{self.job}"
+        return f"{self.whose.id}:{self.job}"
+
+    @property
+    def called(self) -> str:
+        """What people call it."""
+        return _called(self.target)
 
 
 @dataclass(frozen=True)
 class CadenceForm:
-    """The form of one cadence; `jobs` are those to choose from, one for a cadence that is there."""
+    """The form of one cadence; `jobs` are those to choose from, one for a cadence that is there.
+
+    `target_id` is a brand, or all of an organization's.
+    """
 
     id: str
-    brand_id: str
+    target_id: str
     jobs: Sequence[str]
     choice: str
     cron: str
@@ -127,7 +163,7 @@ def show_schedules(
         page=shown_page,
         search=q,
         job=job,
-        jobs=runnable_jobs(),
+        jobs=list(JOBS.values()),
         status=status,
         statuses=list(Status),
         counts={each: sum(row.status is each for row in everything) for each in Status},
@@ -144,29 +180,15 @@ def show_schedules(
     )
 
 
-@cache
-def runnable_jobs() -> tuple[Job, ...]:
-    """The jobs that can run for a brand."""
-    return tuple(job for job in JOBS.values() if _is_runnable(job.name))
-
-
-def _is_runnable(job: str) -> bool:
-    try:
-        check_job(job)
-    except InvalidConfigError:
-        return False
-    return True
-
-
 def jobs_with(sources: Collection[str]) -> list[str]:
     """The jobs that can run for a brand with these sources."""
-    return [job.name for job in runnable_jobs() if job.datasets_with(sources)]
+    return [job.name for job in JOBS.values() if job.datasets_with(sources)]
 
 
 def _read(web: Context, principal: Principal, job: str, *, now: datetime) -> list[Schedule]:
-    """Every cadence, of this job alone if one is given, and every brand that has none; 2 queries.
+    """Every cadence, of this job alone if one is given, and whoever has none; 2 queries.
 
-    A brand without one stands there with the job that it could have.
+    Who has none stands there with the job that it could have.
     """
     theirs = principal.organization_ids
     with web.engine.connect() as connection:
@@ -175,17 +197,29 @@ def _read(web: Context, principal: Principal, job: str, *, now: datetime) -> lis
     for cadence in list_cadences(web.engine, organization_ids=theirs, job=job or None):
         cadences[cadence.brand_id].append(cadence)
     schedules = []
-    for brand in brands.values():
-        possible = [each for each in jobs_with(brand.sources) if job in {"", each}]
-        own = cadences.get(brand.id, ())
-        schedules += [Schedule(brand, each.job, each, _status(brand, each, now)) for each in own]
-        if not own and (possible or not job):
-            schedules.append(Schedule(brand, next(iter(possible), ""), None, Status.NONE))
+    for whose in _everybody(brands.values()):
+        possible = [each for each in whose.jobs if job in {"", each}]
+        own = cadences.get(whose.id, ())
+        schedules += [Schedule(whose, each.job, each, _status(whose, each, now)) for each in own]
+        if not own and (possible or (whose.brand and not job)):
+            schedules.append(Schedule(whose, next(iter(possible), ""), None, Status.NONE))
     return schedules
 
 
-def _status(brand: BrandSummary, cadence: Cadence, now: datetime) -> Status:
-    if cadence.is_paused(now) or brand.is_paused(now):
+def _everybody(brands: Collection[BrandSummary]) -> Iterator[Whose]:
+    """The brands, and all brands of each organization."""
+    sources: dict[str, set[str]] = defaultdict(set)
+    for brand in brands:
+        sources[brand.organization_id] |= brand.sources
+        yield Whose(brand.id, brand.name, brand.organization_id, jobs_with(brand.sources), brand)
+    for organization_id, any_has in sources.items():
+        target_id = all_brands_id(organization_id)
+        across = [job for job in jobs_with(any_has) if JOBS[job].across_brands]
+        yield Whose(target_id, f"All brands of {organization_id}", organization_id, across)
+
+
+def _status(whose: Whose, cadence: Cadence, now: datetime) -> Status:
+    if cadence.is_paused(now) or whose.is_paused(now):
         return Status.PAUSED
     has_trouble = (cadence.last_tick_result or "").startswith(("broken:", "refused:"))
     return Status.TROUBLE if has_trouble else Status.ACTIVE
@@ -194,7 +228,7 @@ def _status(brand: BrandSummary, cadence: Cadence, now: datetime) -> Status:
 def _matches(each: Schedule, search: str, status: Status | None) -> bool:
     if status is not None and each.status is not status:
         return False
-    return search.casefold() in f"{each.brand.id} {each.brand.name}".casefold()
+    return search.casefold() in f"{each.whose.id} {each.whose.name}".casefold()
 
 
 def _place(each: Schedule, sort: Sort) -> tuple[float, str, str]:
@@ -203,7 +237,7 @@ def _place(each: Schedule, sort: Sort) -> tuple[float, str, str]:
     if each.cadence is not None and sort is not Sort.BRAND:
         at = each.cadence.next_run_at if sort is Sort.NEXT else each.cadence.last_tick_at
     last = float("inf") if sort is Sort.NEXT else 0.0
-    return at.timestamp() if at else last, each.brand.name.casefold(), each.target
+    return at.timestamp() if at else last, each.whose.name.casefold(), each.target
 
 
 def _opened(
@@ -218,29 +252,39 @@ def _opened(
     found = next((each for each in everything if each.target == target), None)
     if found is None:
         return None
-    brand = visible_brand(web, principal, found.brand.id)
-    form = build_form(brand, found.cadence, jobs_with(found.brand.sources), now=now)
-    return {"schedule": found, "form": form}
+    whose = visible_target(web, principal, found.whose.id)
+    form = build_form(whose, found.cadence, found.whose.jobs, now=now)
+    return {"schedule": found, "form": form, "choice": _choice(whose, found.job, now)}
+
+
+def _choice(target: Target, job: str, now: datetime) -> Choice | None:
+    """The brands that a run over an organization's would take now; None for one brand."""
+    if not isinstance(target, AllBrands):
+        return None
+    left_out = target.left_out(JOBS[job], now=now)
+    configured = (each.id for each in target.configured_for(JOBS[job]))
+    return Choice(tuple(each for each in configured if each not in left_out), left_out)
 
 
 def build_form(
-    brand: Brand, cadence: Cadence | None, jobs: Sequence[str], *, now: datetime
+    target: Target, cadence: Cadence | None, jobs: Sequence[str], *, now: datetime
 ) -> CadenceForm:
     """The form that changes this cadence, or adds one for one of the jobs."""
     if cadence is not None:
         jobs = (cadence.job,)
     choice = (cadence.preset or CUSTOM) if cadence else Preset.DAILY
     wanted = cadence.cron if cadence else choice
-    timezone = cadence.timezone if cadence else brand.timezone
+    timezone = cadence.timezone if cadence else target.timezone
     preview, trouble = None, ""
     if jobs:
         try:
-            preview = preview_cadence(brand, jobs[0], wanted, timezone=timezone, now=now)
+            preview = preview_cadence(target, jobs[0], wanted, timezone=timezone, now=now)
         except InvalidConfigError as error:
             trouble = f"{error} {error.advice}".strip()
     return CadenceForm(
-        id=f"{brand.id}-{cadence.job if cadence else 'new'}",
-        brand_id=brand.id,
+        # It stands in CSS selectors, so without the `*`; no brand's slug has a capital.
+        id=f"{target.id.replace('*', 'ALL-')}-{cadence.job if cadence else 'new'}",
+        target_id=target.id,
         jobs=jobs,
         choice=choice,
         cron=cadence.cron if cadence else "",
@@ -251,8 +295,8 @@ def build_form(
 
 
 Targets = Annotated[list[str], Form(min_length=1, max_length=1000)]
-"""Brand and job of each cadence, `acme:meta_sync`."""
-Choice = Annotated[str, Form(max_length=100)]
+"""Whose and which job each cadence is, `acme:meta_sync` or `*north:template_approval`."""
+CadenceName = Annotated[str, Form(max_length=100)]
 Cron = Annotated[str, Form(max_length=100)]
 Zone = Annotated[str, Form(max_length=64)]
 
@@ -271,11 +315,11 @@ def preview(
     shown_preview, trouble, first = None, "", ""
     if target:
         first = target[0]
-        brand_id, _, job = first.partition(":")
-        brand = visible_brand(web, principal, brand_id)
+        target_id, _, job = first.partition(":")
+        whose = visible_target(web, principal, target_id)
         try:
             shown_preview = preview_cadence(
-                brand, job, _wanted(cadence, cron), timezone=timezone or None, now=web.now()
+                whose, job, _wanted(cadence, cron), timezone=timezone or None, now=web.now()
             )
         except InvalidConfigError as error:
             trouble = f"{error} {error.advice}".strip()
@@ -285,7 +329,7 @@ def preview(
         now=web.now(),
         preview=shown_preview,
         trouble=trouble,
-        of_many=first if len(target or ()) > 1 else "",
+        of_many=_called(first) if len(target or ()) > 1 else "",
     )
 
 
@@ -299,16 +343,16 @@ def set_schedules(
     principal: Operator,
     web: Web,
     target: Targets,
-    cadence: Choice,
+    cadence: CadenceName,
     cron: Cron = "",
     timezone: Zone = "",
 ) -> Response:
     """Set exactly these cadences; no run starts."""
 
-    def change(brand_id: str, job: str) -> Cadence:
+    def change(target_id: str, job: str) -> Cadence:
         return set_cadence(
             web.engine,
-            brand_id,
+            target_id,
             job,
             _wanted(cadence, cron),
             timezone=timezone or None,
@@ -317,8 +361,8 @@ def set_schedules(
         )
 
     changed, refused = _change_each(web, principal, target, change)
-    what = f"{changed[0].target} runs {changed[0].in_words}" if len(changed) == 1 else "are set"
-    return told(request, _sentence(changed, what, refused) + " Saving starts no run.")
+    sentence = _sentence(changed, refused, one=f"runs {changed[0].in_words}", many="are set")
+    return told(request, f"{sentence} Saving starts no run.")
 
 
 @router.post("/schedules/pause")
@@ -332,10 +376,10 @@ def pause_schedules(
 ) -> Response:
     """Pause exactly these cadences until then, or until they are resumed."""
 
-    def change(brand_id: str, job: str) -> Cadence:
+    def change(target_id: str, job: str) -> Cadence:
         return pause_cadence(
             web.engine,
-            brand_id,
+            target_id,
             job,
             reason=reason,
             until=until,
@@ -344,20 +388,19 @@ def pause_schedules(
         )
 
     changed, refused = _change_each(web, principal, target, change)
-    what = f"{changed[0].target} is paused" if len(changed) == 1 else "are paused"
-    return told(request, _sentence(changed, what, refused))
+    return told(request, _sentence(changed, refused, one="is paused", many="are paused"))
 
 
 @router.post("/schedules/resume")
 def resume_schedules(request: Request, principal: Operator, web: Web, target: Targets) -> Response:
     """End the pauses of exactly these cadences; no run starts before their next ticks."""
 
-    def change(brand_id: str, job: str) -> Cadence:
-        return resume_cadence(web.engine, brand_id, job, actor=principal.actor, now=web.now())
+    def change(target_id: str, job: str) -> Cadence:
+        return resume_cadence(web.engine, target_id, job, actor=principal.actor, now=web.now())
 
     changed, refused = _change_each(web, principal, target, change)
-    what = f"{changed[0].target} goes on" if len(changed) == 1 else "go on"
-    return told(request, _sentence(changed, what, refused) + " Resuming starts no run.")
+    sentence = _sentence(changed, refused, one="goes on", many="go on")
+    return told(request, f"{sentence} Resuming starts no run.")
 
 
 def _change_each(
@@ -369,24 +412,23 @@ def _change_each(
     """The changed cadences, and why the others are not; one that cannot be holds up no other.
 
     Raises:
-        Problem: a brand is not there for the principal, or is not theirs to operate.
+        Problem: a brand, or an organization, is not there for the principal, or not to operate.
         InvalidConfigError: none could be changed; the first one's reason.
     """
     pairs = [tuple(target.partition(":")[::2]) for target in dict.fromkeys(targets)]
-    brand_ids = {brand_id for brand_id, _ in pairs}
+    target_ids = {target_id for target_id, _ in pairs}
     with web.engine.connect() as connection:
-        brands = read_brands(
-            connection, organization_ids=principal.organization_ids, brand_ids=brand_ids
-        )
-    if len(brands) < len(brand_ids):
+        found = read_targets(connection, target_ids)
+    visible = [each for each in found.values() if principal.may(Role.VIEWER, each.organization_id)]
+    if len(visible) < len(target_ids):
         raise not_found("such brand")
-    for brand in brands:
-        check_role(principal, Role.OPERATOR, brand.organization_id)
+    for each in visible:
+        check_role(principal, Role.OPERATOR, each.organization_id)
     changed: list[Cadence] = []
     refused: list[InvalidConfigError] = []
-    for brand_id, job in pairs:
+    for target_id, job in pairs:
         try:
-            changed.append(change(brand_id, job))
+            changed.append(change(target_id, job))
         except InvalidConfigError as error:
             refused.append(error)
     if not changed:
@@ -394,7 +436,14 @@ def _change_each(
     return changed, [str(error) for error in refused]
 
 
-def _sentence(changed: Sequence[Cadence], what: str, refused: Sequence[str]) -> str:
-    count = "" if len(changed) == 1 else f"{len(changed)} cadences "
+def _called(target: str) -> str:
+    """What people call a cadence: `acme:meta_sync`, `template_approval of all brands of north`."""
+    target_id, _, job = target.partition(":")
+    return f"{job} of {in_words(target_id)}" if is_all_brands(target_id) else target
+
+
+def _sentence(changed: Sequence[Cadence], refused: Sequence[str], *, one: str, many: str) -> str:
+    is_one = len(changed) == 1
+    what = f"{_called(changed[0].target)} {one}" if is_one else f"{len(changed)} cadences {many}"
     rest = f" {len(refused)} refused: {' '.join(refused[:_MAX_TOLD])}" if refused else ""
-    return f"{count}{what}.{rest}"
+    return f"{what}.{rest}"

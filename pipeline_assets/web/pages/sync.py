@@ -15,6 +15,7 @@ from pipeline_assets.control.requests import (
     request_sync,
 )
 from pipeline_assets.control.status import read_states
+from pipeline_assets.control.targets import AllBrands, Target, in_words
 from pipeline_assets.datasets import DATASETS, FULL_SYNC, home_job
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.freshness.evaluate import State
@@ -22,6 +23,7 @@ from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import (
     OperatedBrand,
+    OperatedTarget,
     Operator,
     check_role,
     visible_brand,
@@ -43,7 +45,7 @@ Reason = Annotated[str, Form(max_length=500)]
 def sync_brand(
     request: Request,
     principal: Operator,
-    brand: OperatedBrand,
+    brand: OperatedTarget,
     web: Web,
     job: Name = "",
     dataset: Annotated[list[str] | None, Form(max_length=50)] = None,
@@ -51,7 +53,7 @@ def sync_brand(
 ) -> Response:
     """Ask for a sync; `dataset` alone stands for the job that it belongs to.
 
-    With neither it is of all that is not fresh.
+    With neither it is of all that is not fresh. All brands of an organization take a job.
     """
     return told(
         request, _sync(web, principal, brand, job=job, datasets=dataset or (), reason=reason)
@@ -61,16 +63,19 @@ def sync_brand(
 def _sync(
     web: Context,
     principal: Principal,
-    brand: Brand,
+    brand: Target,
     *,
     job: str,
     datasets: Sequence[str],
     reason: str,
 ) -> str:
+    whose = in_words(brand.id)
     if not job and not datasets:
+        if isinstance(brand, AllBrands):
+            raise InvalidConfigError(f"Name the job to run for {whose}.")
         datasets = _not_fresh(web, brand)
         if not datasets:
-            return f"Everything of {brand.id} is fresh."
+            return f"Everything of {whose} is fresh."
     wish = Wish(
         brand_id=brand.id,
         job=job or _job_with(datasets),
@@ -82,10 +87,10 @@ def _sync(
     stored, is_new = request_sync(web.engine, wish, now=web.now())
     web.background.hurry()
     if is_new:
-        return f"Sync of {brand.id} is queued."
+        return f"Sync of {whose} is queued."
     if stored.state is RequestState.RUNNING:
-        return f"{brand.id} is being synced already."
-    return f"A sync of {brand.id} was queued already."
+        return f"A sync of {whose} is running already."
+    return f"A sync of {whose} was queued already."
 
 
 def _not_fresh(web: Context, brand: Brand) -> list[str]:
