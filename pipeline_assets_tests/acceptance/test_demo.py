@@ -23,7 +23,8 @@ import sqlalchemy as sa
 from playwright.sync_api import Browser, Locator, Page
 
 from pipeline_assets.clock import utcnow
-from pipeline_assets.datasets import DATASETS
+from pipeline_assets.datasets import DATASETS, Reader
+from pipeline_assets.freshness.pages import PAGES
 from pipeline_assets.people.roles import EVERY, Role
 from pipeline_assets.people.sign_in import SignInRefused, read_session, sign_in
 from pipeline_assets.simulator.demo import DEMO_BRANDS, SECRETS
@@ -325,6 +326,16 @@ class Seen:
     log: str
     is_log_open: bool
     cells_afterwards: dict[str, str]
+    reader_pages: "dict[Reader, ReaderPage]"
+
+
+@dataclass(frozen=True)
+class ReaderPage:
+    """What a page that reads the datasets shows: its banner, its rows, and parts without any."""
+
+    banner: str
+    row_count: int
+    empty: list[str]
 
 
 def mend_in_browser(browser: Browser, url: str, password: str, mend: Callable[[], None]) -> Seen:
@@ -342,6 +353,7 @@ def mend_in_browser(browser: Browser, url: str, password: str, mend: Callable[[]
     drawer = page.get_by_role("complementary")
     drawer.wait_for()
     told = drawer.inner_text()
+    reader_pages = {reader: read_page(other, f"{url}{path_of(reader)}") for reader in Reader}
     partition_page = seen_in_dagster(other, drawer, "This partition in Dagster", EXPIRED)
     run_page = seen_in_dagster(other, drawer, "its last run", "STEP_FAILURE")
     mend()
@@ -363,9 +375,24 @@ def mend_in_browser(browser: Browser, url: str, password: str, mend: Callable[[]
         log.inner_text(),
         log.get_attribute("open") is not None,
         labels(page),
+        reader_pages,
     )
     window.close()
     return seen
+
+
+def path_of(reader: Reader) -> str:
+    name = reader.replace("_", "-")
+    return f"/{name}" if PAGES[reader].across_brands else f"/brands/{HEALTHY[0]}/{name}"
+
+
+def read_page(page: Page, url: str) -> ReaderPage:
+    page.goto(url)
+    return ReaderPage(
+        page.locator(".freshness-banner").inner_text(),
+        page.locator("main tbody tr, main [data-item], main .tile").count(),
+        page.locator("main .empty").all_inner_texts(),
+    )
 
 
 def labels(page: Page) -> dict[str, str]:
@@ -489,6 +516,13 @@ def test_the_pages_show_the_truth_of_the_three_brands(seen: Seen) -> None:
     assert "CredentialError" in seen.drawer
     assert "it has expired" in seen.drawer
     assert "What to do: Make a new token" in seen.drawer
+
+
+def test_every_reader_page_shows_the_fresh_data(seen: Seen) -> None:
+    for reader, page in seen.reader_pages.items():
+        assert page.banner.startswith(("Data fresh", "1 of 3", "2 of 3")), reader
+        assert page.row_count > 0, reader
+        assert page.empty == [], reader
 
 
 def test_the_links_lead_to_the_partition_and_the_run_in_dagsters_own_pages(seen: Seen) -> None:

@@ -147,6 +147,36 @@ ROUTES = (
     Route("GET", "/brands/{brand}/brand-research.csv", VIEWER),
     Route("GET", "/brands/{brand}/brand-research/pages", VIEWER),
     Route("GET", "/brands/{brand}/brand-research/pages.csv", VIEWER),
+    Route("GET", "/brands/{brand}/competitor-research", VIEWER, query={"open": "12345"}),
+    Route("GET", "/brands/{brand}/competitor-research.csv", VIEWER),
+    Route("GET", "/brands/{brand}/template-evaluation", VIEWER),
+    Route("GET", "/brands/{brand}/template-evaluation.csv", VIEWER),
+    Route("GET", "/brands/{brand}/reddit-research", VIEWER),
+    Route("GET", "/brands/{brand}/reddit-research.csv", VIEWER),
+    Route("GET", "/brands/{brand}/amazon-reviews", VIEWER),
+    Route("GET", "/brands/{brand}/amazon-reviews.csv", VIEWER),
+    Route("GET", "/brands/{brand}/creations-review", VIEWER),
+    Route("GET", "/brands/{brand}/creations-review.csv", VIEWER),
+    Route("GET", "/template-queue", VIEWER, query={"brand": "{brand}"}),
+    Route("GET", "/template-queue.csv", VIEWER, query={"brand": "{brand}"}),
+    Route(
+        "POST",
+        "/decisions/template_approvals",
+        OPERATOR,
+        form={"item": "{brand}/1", "decision": "approved", "reason": "Good"},
+    ),
+    Route(
+        "POST",
+        "/api/v1/brands/{brand}/templates/{item}/decision",
+        OPERATOR,
+        json={"decision": "approved", "reason": "Good"},
+    ),
+    Route(
+        "POST",
+        "/api/v1/brands/{brand}/creations/{item}/decision",
+        OPERATOR,
+        json={"decision": "approved", "reason": "Good"},
+    ),
     Route("GET", f"/brands/{{brand}}/media/{'0' * 64}", VIEWER),
     Route("GET", "/schedules", VIEWER, query={"open": "{brand}:meta_sync", "rows": "{brand}"}),
     Route("GET", "/schedules/preview", VIEWER, query={"target": "{brand}:meta_sync"}),
@@ -259,8 +289,8 @@ def test_each_route_of_the_app_has_its_row_and_each_row_its_route(sqlite_site: "
 
 def _without_names(path: str) -> str:
     """The path with `{}` for every part that may differ."""
-    known = {"meta_sync": "{}", "ad_performance": "{}", "0" * 64: "{}"}
-    parts = ("{}" if part.startswith("{") else known.get(part, part) for part in path.split("/"))
+    known = {"meta_sync", "ad_performance", "template_approvals", "0" * 64}
+    parts = ("{}" if part.startswith("{") or part in known else part for part in path.split("/"))
     return "/".join(parts)
 
 

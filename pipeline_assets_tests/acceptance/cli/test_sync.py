@@ -356,6 +356,8 @@ def test_with_a_daemon_it_says_what_it_waits_for(cli: CommandLine) -> None:
     told = cli.done("sync", "acme", "ad_classification").out
     assert "\nIt waits for 1 before it.\n" in told
     assert cli.done("sync", "acme", "ad_classification").out.startswith("Already queued since ")
+    told = cli.done("sync", "acme", "full_sync").out  # acme has not configured all of it
+    assert "begun without" not in told
 
 
 def test_only_the_datasets_that_are_named_are_asked_for(cli: CommandLine) -> None:
