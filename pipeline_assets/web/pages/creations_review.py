@@ -3,7 +3,7 @@
 Nothing is published by it: people copy an approved draft's texts, and download its pictures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -18,10 +18,11 @@ from pipeline_assets.analysis.drafting_texts import (
     MAX_PRIMARY_TEXT,
     load_patterns,
 )
+from pipeline_assets.control.item_decisions import read_last_reasons, read_tag
 from pipeline_assets.datasets import Reader
 from pipeline_assets.schemas import AD_CREATIONS
 from pipeline_assets.storage.listing import BRAND, Beside
-from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status, item_decisions
+from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status
 from pipeline_assets.web.pages.reader_page import ReaderPage, Text, View, words
 
 router = APIRouter()
@@ -122,8 +123,8 @@ PAGE = ReaderPage(
 @router.get("/brands/{brand}/creations-review", name="creations_review")
 def creations_review(view: Annotated[View, Depends(PAGE.open)], ratio: Text = "") -> Response:
     """The drafts as ads would look, in one ratio or in all, with where each comes from."""
-    template = "creations_review.html"
-    reviews = _tag_of_reviews(view)
+    template, engine, brand_ids = "creations_review.html", view.web.engine, [view.brand.id]
+    reviews = read_tag(engine, brand_ids=brand_ids, dataset=view.dataset)
     if view.is_seen(reviews) or view.is_withheld:
         return view.render(template, state=reviews)
     pictures = [each for row in view.listing.rows for each in row["pictures"]]
@@ -139,7 +140,9 @@ def creations_review(view: Annotated[View, Depends(PAGE.open)], ratio: Text = ""
         button_words=_button_words,
         host_of=_host_of,
         new_price=_new_price,
-        reasons=_read_reasons(view),
+        reasons=read_last_reasons(
+            engine, brand_ids=brand_ids, dataset=view.dataset, limit=_MOST_REASONS
+        ),
         missing=_read_missing(view),
     )
 
@@ -148,33 +151,6 @@ def creations_review(view: Annotated[View, Depends(PAGE.open)], ratio: Text = ""
 def creations_review_csv(view: Annotated[View, Depends(PAGE.open_csv)]) -> StreamingResponse:
     """The drafts that the filters find, with what people decided."""
     return view.answer_csv()
-
-
-def _tag_of_reviews(view: View) -> str:
-    """Changes with each decision about a draft of the brand."""
-    found = sa.select(sa.func.count(), sa.func.max(item_decisions.c.decided_at))
-    with view.web.engine.connect() as connection:
-        count, last = connection.execute(found.where(*_is_of_drafts(view))).one()
-    return f"{count} {last}"
-
-
-def _read_reasons(view: View) -> Sequence[str]:
-    """What people said last when they decided, each once, the latest first."""
-    made = item_decisions.c
-    found = (
-        sa.select(made.reason)
-        .where(*_is_of_drafts(view))
-        .group_by(made.reason)
-        .order_by(sa.func.max(made.decided_at).desc())
-        .limit(_MOST_REASONS)
-    )
-    with view.web.engine.connect() as connection:
-        return connection.execute(found).scalars().all()
-
-
-def _is_of_drafts(view: View) -> tuple[sa.ColumnElement[bool], ...]:
-    made = item_decisions.c
-    return made.brand_id == view.brand.id, made.dataset == view.dataset
 
 
 def _count_states(view: View) -> Mapping[str, int]:

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
+from pipeline_assets.control.item_decisions import read_tag
 from pipeline_assets.datasets import Reader
-from pipeline_assets.schemas import TEMPLATES_SCRAPED
+from pipeline_assets.schemas import AD_CREATIONS, TEMPLATE_APPROVALS, TEMPLATES_SCRAPED
 from pipeline_assets.storage.listing import BRAND, Beside, Selection, iterate_listing, read_groups
-from pipeline_assets.storage.tables import DATASET_TABLES, item_decisions
+from pipeline_assets.storage.tables import DATASET_TABLES
 from pipeline_assets.web.pages.reader_page import ReaderPage, View
 
 router = APIRouter()
@@ -165,11 +166,9 @@ def template_evaluation_csv(
 
 def _decisions(view: View) -> str:
     """Changes with each decision of a person about a template or a draft of the brand."""
-    made = item_decisions.c
-    statement = sa.select(sa.func.count(), sa.func.max(made.decided_at))
-    with view.web.engine.connect() as connection:
-        count, last = connection.execute(statement.where(made.brand_id == view.brand.id)).one()
-    return f"{count} {last}"
+    engine, brand_ids = view.web.engine, [view.brand.id]
+    decided = (TEMPLATE_APPROVALS.name, AD_CREATIONS.name)
+    return " ".join(read_tag(engine, brand_ids=brand_ids, dataset=each) for each in decided)
 
 
 def _is_judged_alone(selection: Selection) -> sa.ColumnElement[bool]:

@@ -1,0 +1,106 @@
+"""Deciding of one template after another in a real browser, by keyboard and without JavaScript."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Page, expect
+
+from pipeline_assets.schemas import TEMPLATE_APPROVALS
+from pipeline_assets.storage.tables import item_decisions
+
+if TYPE_CHECKING:
+    from conftest import Visitor
+    from web.conftest import Site
+
+
+@pytest.fixture
+def site(operator: "Visitor") -> "Site":
+    """Templates t1 to t6 that wait for a person, in this order."""
+    site = operator.site
+    site.add_brand("shoes", sources={"templates": {"page_ids": ["1"], "countries": ["FR"]}})
+    site.store_status("shoes", "template_approvals")
+    site.store_status("shoes", "templates_scraped")
+    judged = {"state": "pending", "rule_state": "pending", "decided_by": "rules"}
+    rows = [judged | {"template_id": f"t{n}", "score": 50.0 - n} for n in range(1, 7)]
+    site.store_rows(TEMPLATE_APPROVALS, *rows, brand_id="shoes")
+    return site
+
+
+def decided(site: "Site") -> dict[str, tuple[str, str]]:
+    columns = item_decisions.c
+    with site.engine.connect() as connection:
+        rows = connection.execute(sa.select(columns.item_id, columns.decision, columns.reason))
+        return {item: (decision, reason) for item, decision, reason in rows}
+
+
+def expect_focus(page: Page, template_id: str) -> None:
+    expect(page.locator(f"[id='item-shoes/{template_id}']")).to_be_focused()
+
+
+def test_templates_are_decided_by_keyboard_and_many_at_once(
+    site: "Site", operator: "Visitor"
+) -> None:
+    page = operator.open("/template-queue?state=any")
+    reason = page.get_by_label("Reason")
+    page.get_by_label("Tick t6").check()
+    page.get_by_role("button", name="Approve 1 ticked").click()
+    expect(reason).to_be_focused()
+    page.keyboard.type("First")
+    page.keyboard.press("Enter")
+    expect(page.locator("[id='item-shoes/t6']")).to_contain_text("approved")
+    page.get_by_label("Tick t6").uncheck()
+    page.get_by_label("Tick t1").check()
+    reason.press("Enter")  # no button waits for the reason any more
+    expect(page.get_by_role("button", name="Approve 1 ticked")).to_be_enabled()
+    operator.open("/template-queue")
+    cards, ticks = page.locator("[data-item]"), page.locator("input[name=item]:checked")
+    cards.nth(2).get_by_role("checkbox").check()
+    cards.nth(0).focus()
+    page.keyboard.press('"')  # no key of a button, and none of CSS either
+    page.keyboard.press("a")
+    expect(reason).to_be_focused()
+    assert decided(site) == {"t6": ("approved", "First")}, "not without a reason"
+    page.keyboard.type("It fits")
+    page.keyboard.press("Enter")
+    expect(cards).to_have_count(4)
+    expect_focus(page, "t2")
+    page.keyboard.press("r")
+    expect(cards).to_have_count(3)
+    expect_focus(page, "t3")
+    expect(reason).to_have_value("It fits")
+    expect(ticks).to_have_value("shoes/t3")
+    cards.nth(0).focus()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    reason.fill("Seen before")
+    page.get_by_role("button", name="Reject 2 ticked").click()
+    expect(cards).to_have_count(1)
+    expect(ticks).to_have_count(0)
+    expect(page.get_by_role("button", name="Reject 0 ticked")).to_be_disabled()
+    assert decided(site) == {
+        "t1": ("approved", "It fits"),
+        "t2": ("rejected", "It fits"),
+        "t3": ("rejected", "Seen before"),
+        "t4": ("rejected", "Seen before"),
+        "t6": ("approved", "First"),
+    }
+
+
+def test_templates_are_decided_without_javascript(
+    site: "Site", operator: "Visitor", chromium: Browser
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    context.add_cookies(operator.page.context.cookies())
+    page = context.new_page()
+    page.goto(f"{site.url}/template-queue")
+    page.get_by_label("Reason").fill("It fits")
+    page.get_by_label("Reason").press("Enter")  # presses no button
+    page.get_by_role("button", name="Approve", exact=True).first.click()
+    expect(page.locator("[data-item]")).to_have_count(5)
+    page.get_by_label("Tick t2").check()
+    page.get_by_label("Reason").fill("Too bold")
+    page.get_by_role("button", name="Reject ticked").click()
+    expect(page.locator("[data-item]")).to_have_count(4)
+    context.close()
+    assert decided(site) == {"t1": ("approved", "It fits"), "t2": ("rejected", "Too bold")}
