@@ -15,7 +15,7 @@ _BEARER = re.compile(r"(Bearer\s+)[A-Za-z0-9._~+/|-]+=*", re.IGNORECASE)
 _META_TOKEN = re.compile(r"\bEAA[A-Za-z0-9]{12,}\b")
 _API_TOKEN = re.compile(r"\bpa_[A-Za-z0-9_-]{43}")  # one of our own
 _APIFY_TOKEN = re.compile(r"\bapify_api_[A-Za-z0-9]{12,}")
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]+:)[^\s@/]+(@)")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]+:)[^\s@/]+(@)")
 
 MASK = "[redacted]"
 

@@ -1,4 +1,7 @@
-"""Databases and a browser for every test that asks for one.
+"""Databases, Dagster and a browser for every test that asks for one.
+
+All that tests write lies in memory, where there is enough: they wait for a disk's `fsync` most of
+their time otherwise. It goes with the session; `--basetemp` keeps what tests left in `tmp_path`.
 
 A database is a fresh SQLite file or a fresh database of a real PostgreSQL server.
 
@@ -6,6 +9,7 @@ One PostgreSQL server serves a whole test session, all its xdist workers include
 that needs it starts it, the process that began the session stops it.
 """
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 _MIGRATED = "migrated"
-_FOLDER_VARIABLE = "TEST_POSTGRES_FOLDER"
 
 
 class PostgresServer:
@@ -73,9 +76,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    # Nobody's folder of temporary files: PostgreSQL refuses to run as root, and the package gives
-    # it a user of its own then, who has to get there.
-    folder = Path(os.environ[_FOLDER_VARIABLE])
+    folder = _postgres_folder()
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -130,24 +131,45 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def new_dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Dagster keeps of itself before anything has happened; to be copied."""
+    import dagster as dg  # noqa: PLC0415 - many tests do not need it
+
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.instance_for_test(temp_dir=str(folder)):
+        return folder
+
+
+@pytest.fixture
+def dagster_home(new_dagster_home: Path, tmp_path: Path) -> str:
+    """For `dg.instance_for_test(temp_dir=…)`, which takes three times as long to make its own."""
+    return str(shutil.copytree(new_dagster_home, tmp_path / "dagster_home"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):  # workers inherit it
-        os.environ[_FOLDER_VARIABLE] = f"{_fast_disk()}/pipeline-assets-{uuid4().hex}"
+    if hasattr(config, "workerinput"):  # workers inherit it
+        return
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-assets-", dir=_fast_disk()))
+    folder.chmod(0o711)  # PostgreSQL, as root, gets a user of its own, who has to get there
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    atexit.register(shutil.rmtree, folder)  # after what PostgreSQL's package registers later
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    folder = Path(os.environ[_FOLDER_VARIABLE])
-    if not hasattr(config, "workerinput") and folder.exists():
-        _start_postgres(folder).stop()  # joins the running server: only its own handle can stop it
-        shutil.rmtree(folder)
+    if not hasattr(config, "workerinput") and _postgres_folder().exists():
+        _start_postgres(_postgres_folder()).stop()  # joins it: only its own handle can stop it
 
 
-def _fast_disk() -> str:
-    """Memory where there is enough: a database is 300 files, 20 times slower to make on a disk."""
+def _postgres_folder() -> Path:
+    return Path(os.environ["TMPDIR"], "postgres")
+
+
+def _fast_disk() -> str | None:
+    """Memory where there is enough, or else where temporary files lie anyway."""
     memory = Path("/dev/shm")  # noqa: S108 - the folder gets a name nobody can guess
-    if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:
-        return str(memory)
-    return tempfile.gettempdir()
+    is_large = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+    return str(memory) if is_large else None
 
 
 def _start_postgres(folder: Path) -> Any:

@@ -58,8 +58,8 @@ def installation(database_url: str, engine: sa.Engine, tmp_path: Path) -> Instal
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+def instance(dagster_home: str) -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test(temp_dir=dagster_home) as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme", "globex"])
         yield instance
 

@@ -26,8 +26,8 @@ def telling() -> None:
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+def instance(dagster_home: str) -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test(temp_dir=dagster_home) as instance:
         yield instance
 
 

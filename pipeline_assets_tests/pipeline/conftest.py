@@ -60,6 +60,13 @@ def token_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """SQLite; where it matters what stores the rows, a test asks for both (`BOTH_DATABASES`)."""
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
+    return str(request.getfixturevalue(fixtures[getattr(request, "param", "sqlite")]))
+
+
+@pytest.fixture
 def installation(
     database_url: str,
     engine: sa.Engine,
@@ -81,8 +88,10 @@ def installation(
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+def instance(request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
+    """Dagster's log in memory, several times as fast as files; where those matter, a test asks."""
+    is_in_files = getattr(request, "param", None) == "files"
+    with dg.instance_for_test() if is_in_files else dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme"])
         yield instance
 

@@ -43,6 +43,8 @@ ACTOR = "user:ann@example.com"
 SERUM, CREAM = "https://shop.example/serum", "https://shop.example/cream"
 RATIOS = {"1:1": (1080, 1080), "4:5": (1080, 1350), "9:16": (1080, 1920), "1.91:1": (1200, 628)}
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Row = dict[str, Any]
 Draft = Callable[[], dg.ExecuteInProcessResult]
 
@@ -197,7 +199,7 @@ def known(engine: sa.Engine, installation: Installation) -> None:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, [BRAND])
         yield instance
 
@@ -241,6 +243,7 @@ def review(engine: sa.Engine, draft_id: str, decision: str) -> None:
     )
 
 
+@BOTH_DATABASES
 def test_drafts_are_spread_over_products_and_tell_where_they_come_from(
     engine: sa.Engine, known: None, draft: Draft
 ) -> None:
@@ -326,6 +329,7 @@ def test_a_picture_that_is_gone_or_no_picture_gives_way_to_a_plain_ground(
         assert "a plain ground: it cannot be read" in whys
 
 
+@BOTH_DATABASES
 def test_nothing_changed_is_not_rendered_again_and_keeps_its_time(
     engine: sa.Engine, known: None, draft: Draft
 ) -> None:
@@ -352,6 +356,7 @@ def test_lost_bytes_are_rendered_again(
     assert installation.media.has(name)
 
 
+@BOTH_DATABASES
 def test_reviewed_drafts_stay_when_nothing_else_does_and_make_room_for_others(
     engine: sa.Engine, known: None, draft: Draft
 ) -> None:
@@ -377,6 +382,7 @@ def test_reviewed_drafts_stay_when_nothing_else_does_and_make_room_for_others(
     assert set(drafts(engine)) == {approved}
 
 
+@BOTH_DATABASES
 def test_a_review_made_while_a_run_renders_is_not_lost(
     engine: sa.Engine, known: None, draft: Draft, monkeypatch: pytest.MonkeyPatch
 ) -> None:

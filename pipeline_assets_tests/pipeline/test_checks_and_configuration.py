@@ -26,6 +26,8 @@ from pipeline_assets.storage.windows import read_rows
 
 PARIS = "act_11"
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Sync = Callable[..., dg.ExecuteInProcessResult]
 
 
@@ -77,6 +79,7 @@ def assert_failed_check_of_a_stored_dataset(
     return check
 
 
+@BOTH_DATABASES
 def test_ads_whose_spend_does_not_add_up_to_the_accounts_fail_the_check(
     sync: Sync, simulator: SimulatorServer, clock: Clock
 ) -> None:
@@ -146,6 +149,7 @@ def test_texts_whose_hooks_are_mostly_unknown_fail_the_check(sync: Sync, engine:
     assert check.metadata["unknown_hooks"].value > check.metadata["creatives"].value / 2
 
 
+@BOTH_DATABASES
 @pytest.mark.parametrize(
     ("age", "asks_again"),
     [(timedelta(hours=23, minutes=58), False), (timedelta(hours=24), True)],

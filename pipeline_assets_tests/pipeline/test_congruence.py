@@ -38,6 +38,8 @@ CHECKS = ("most_ads_could_be_judged", "every_page_is_known")
 UPSTREAM = (META_ADS_PERFORMANCE, META_AD_CREATIVES, AD_THUMBNAILS, LANDING_PAGES)
 SCORES = ("message", "offer", "visual", "tone", "total")
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Row = dict[str, Any]
 Result = dg.ExecuteInProcessResult
 Run = Callable[[], Result]
@@ -142,6 +144,7 @@ def change(engine: sa.Engine, dataset: str, where: str, **values: Any) -> None:
         connection.execute(table.update().where(table.c.url.endswith(where)).values(**values))
 
 
+@BOTH_DATABASES
 def test_every_active_ad_is_judged_against_each_page_it_leads_to(
     judged: Result, engine: sa.Engine, instance: dg.DagsterInstance
 ) -> None:
@@ -187,6 +190,7 @@ def test_what_the_shop_breaks_is_found_and_what_it_keeps_is_praised(
     assert kept >= 3
 
 
+@BOTH_DATABASES
 def test_what_has_not_changed_is_not_judged_again_but_its_outcome_is(
     judged: Result, run: Run, engine: sa.Engine
 ) -> None:
@@ -209,6 +213,7 @@ def test_what_has_not_changed_is_not_judged_again_but_its_outcome_is(
     assert any(row["link_ctr"] is not None for row in before.values())
 
 
+@BOTH_DATABASES
 def test_a_changed_page_is_judged_again_and_only_its_ads(
     judged: Result, run: Run, engine: sa.Engine
 ) -> None:

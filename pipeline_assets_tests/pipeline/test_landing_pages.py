@@ -28,6 +28,8 @@ ACCOUNT, HOST = "act_77", "skin.example"
 TOKEN = "EAAPlantedTokenOfTheShops0123456789abcdef"
 CHECKS = ("pages_are_reachable", "most_pages_can_be_read", "prices_are_still_found")
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Sync = Callable[..., dg.ExecuteInProcessResult]
 Scrape = Callable[[], dg.ExecuteInProcessResult]
 Lead = Callable[..., None]
@@ -143,6 +145,7 @@ def test_the_pages_of_the_ads_of_a_sync_are_read(
     assert simulator.shops.visits.most_at_once == {"127.0.0.1": 1}
 
 
+@BOTH_DATABASES
 def test_a_page_is_stored_with_what_it_says(
     engine: sa.Engine, lead: Lead, scrape: Scrape, shop: str
 ) -> None:
@@ -229,6 +232,7 @@ def test_each_state_has_its_reason_and_no_content(
     }
 
 
+@BOTH_DATABASES
 def test_a_changed_page_keeps_its_history_and_an_unchanged_one_has_none(
     engine: sa.Engine, lead: Lead, scrape: Scrape, shop: str, simulator: SimulatorServer
 ) -> None:
@@ -254,6 +258,7 @@ def test_a_changed_page_keeps_its_history_and_an_unchanged_one_has_none(
     assert materialization.metadata["changed"].value == 1
 
 
+@BOTH_DATABASES
 def test_only_so_many_versions_are_kept_and_the_newest_first(
     engine: sa.Engine,
     lead: Lead,
@@ -271,6 +276,7 @@ def test_only_so_many_versions_are_kept_and_the_newest_first(
     assert [version["price"] for version in row["versions"]] == ["36.00", "35.00"]
 
 
+@BOTH_DATABASES
 def test_a_page_that_cannot_be_read_now_keeps_what_it_said(
     engine: sa.Engine, lead: Lead, scrape: Scrape, shop: str, simulator: SimulatorServer
 ) -> None:

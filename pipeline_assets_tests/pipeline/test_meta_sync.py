@@ -27,6 +27,8 @@ from pipeline_assets.storage.windows import read_rows
 
 TOKEN = "EAAPlantedTokenOfTheTests0123456789abcdef"
 PARIS, ANGELES = "act_11", "act_12"
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 ALL = JOBS["meta_sync"].datasets
 
 Row = dict[str, Any]
@@ -53,6 +55,7 @@ def metadata_of(result: dg.ExecuteInProcessResult, dataset: str) -> Row:
     return {key: value.value for key, value in event.metadata.items()}
 
 
+@BOTH_DATABASES
 def test_a_healthy_brand_is_fresh_in_every_dataset_and_every_check_passes(
     sync: Sync, instance: dg.DagsterInstance, engine: sa.Engine
 ) -> None:
@@ -70,6 +73,7 @@ def test_a_healthy_brand_is_fresh_in_every_dataset_and_every_check_passes(
         assert names == list(SCHEMAS[key].column_names)
 
 
+@BOTH_DATABASES
 def test_performance_holds_what_meta_says_for_each_ad_and_day(
     sync: Sync, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -108,6 +112,7 @@ def test_rows_and_distinct_ads_are_two_different_numbers(sync: Sync, engine: sa.
     assert metadata["distinct_ads"] == len({row["ad_id"] for row in rows}) < len(rows)
 
 
+@BOTH_DATABASES
 def test_syncing_again_changes_no_figure_and_fetches_no_picture_twice(
     sync: Sync, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -125,6 +130,7 @@ def test_syncing_again_changes_no_figure_and_fetches_no_picture_twice(
     assert metadata_of(result, "ad_assets")["fetched"] == 0
 
 
+@BOTH_DATABASES
 def test_a_window_syncs_history_and_leaves_other_days_alone(sync: Sync, engine: sa.Engine) -> None:
     sync("meta_ads_performance")
     recent = {row["date"] for row in rows_of(engine, "meta_ads_performance")}
@@ -175,6 +181,7 @@ def test_a_dead_token_costs_one_call_and_names_the_account(
     assert rows_of(engine, "meta_ads_performance") == []
 
 
+@BOTH_DATABASES
 def test_a_token_that_dies_on_the_way_leaves_the_stored_rows_as_they_were(
     sync: Sync, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -185,6 +192,7 @@ def test_a_token_that_dies_on_the_way_leaves_the_stored_rows_as_they_were(
     assert rows_of(engine, "meta_ads_performance") == before["meta_ads_performance"]
 
 
+@BOTH_DATABASES
 def test_a_forbidden_account_does_not_stop_the_brands_other_one(
     sync: Sync, instance: dg.DagsterInstance, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -374,6 +382,8 @@ def test_classifications_carry_evidence_and_versions_for_every_creative(
     assert any(row["tags"]["hook_type"]["evidence"] for row in rows)
 
 
+@BOTH_DATABASES
+@pytest.mark.parametrize("instance", ["files"], indirect=True)
 def test_the_token_is_in_no_table_log_event_or_file(
     sync: Sync,
     instance: dg.DagsterInstance,

@@ -25,6 +25,8 @@ TOKEN = TokenSpec(
     scopes=("ads_read", PAGES_SCOPE),
     pages=(PARIS,),
 )
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 PAGE_TOKEN = TOKEN.of_page(PARIS).value
 KINDS = (AdKind.VIDEO, AdKind.BOOSTED_POST, AdKind.IMAGE, AdKind.DYNAMIC)
 
@@ -69,6 +71,7 @@ def destinations_of_posts(engine: sa.Engine, simulator: SimulatorServer, account
     return {row["ad_id"]: row["destination_url"] for row in rows if row["ad_id"] in boosted}
 
 
+@BOTH_DATABASES
 def test_what_the_page_may_give_is_stored_and_the_rest_stays_poster_and_without_destination(
     sync: Sync, engine: sa.Engine, simulator: SimulatorServer, installation: Installation
 ) -> None:
@@ -98,6 +101,8 @@ def test_a_dead_page_token_costs_the_page_and_nothing_else(
     assert states_of_videos(engine, ANGELES) == {"stored": 2, "poster_only": 2}
 
 
+@BOTH_DATABASES
+@pytest.mark.parametrize("instance", ["files"], indirect=True)
 def test_a_page_token_is_in_no_table_log_event_or_file(
     sync: Sync,
     instance: dg.DagsterInstance,

@@ -31,6 +31,8 @@ from pipeline_assets.storage.windows import read_rows
 
 EVERYTHING = "e"  # every post of the simulator has an e
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Gather = Callable[..., dg.ExecuteInProcessResult]
 Configure = Callable[..., None]
 
@@ -112,6 +114,7 @@ def expected_posts(simulator: SimulatorServer, *terms: str, days: int = 30) -> d
     }
 
 
+@BOTH_DATABASES
 def test_all_that_the_searches_find_is_stored_with_what_people_say(
     gather: Gather, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_post_found_by_two_terms_is_one_row_that_names_both(
     assert matched == {(EVERYTHING,), (EVERYTHING, "serum")}
 
 
+@BOTH_DATABASES
 def test_a_second_run_reads_the_last_days_only_and_renews_their_votes(
     gather: Gather, configure: Configure, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -171,6 +175,7 @@ def test_a_longer_memory_reads_what_is_older_and_a_shorter_one_forgets(
         )
 
 
+@BOTH_DATABASES
 def test_what_is_no_longer_asked_for_goes(
     gather: Gather, configure: Configure, engine: sa.Engine
 ) -> None:
@@ -184,6 +189,7 @@ def test_what_is_no_longer_asked_for_goes(
     assert {tuple(row["matched_terms"]) for row in rows} == {("serum",)}
 
 
+@BOTH_DATABASES
 def test_text_that_has_been_removed_is_removed_here_too(
     gather: Gather, configure: Configure, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
@@ -223,6 +229,7 @@ def test_when_no_subreddit_can_be_read_the_attempt_fails_and_rows_stay(
     assert rows_of(engine) == before
 
 
+@BOTH_DATABASES
 def test_a_limit_in_the_middle_keeps_what_was_read_and_the_next_run_reads_the_rest(
     gather: Gather,
     configure: Configure,
@@ -244,6 +251,7 @@ def test_a_limit_in_the_middle_keeps_what_was_read_and_the_next_run_reads_the_re
     assert simulator.reddit.calls == []
 
 
+@BOTH_DATABASES
 def test_an_interrupted_search_is_read_again_to_its_end(
     gather: Gather, configure: Configure, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:

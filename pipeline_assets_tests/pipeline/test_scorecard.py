@@ -21,6 +21,8 @@ from pipeline_assets.schemas import TABLES
 from pipeline_assets.storage.tables import DATASET_TABLES
 from pipeline_assets.storage.windows import Scope, read_frame, read_rows, replace_rows
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Sync = Callable[..., dg.ExecuteInProcessResult]
 Score = Callable[[], dg.ExecuteInProcessResult]
 Row = dict[str, Any]
@@ -57,6 +59,7 @@ def add_up(rows: Iterable[Row], *names: str) -> list[Any]:
     return [sum(row[name] or 0 for row in rows) for name in names]
 
 
+@BOTH_DATABASES
 def test_creatives_and_days_add_up_to_what_the_sync_stored(
     sync: Sync, score: Score, engine: sa.Engine, instance: dg.DagsterInstance
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_creatives_row_is_what_its_ads_and_its_classification_say(
     assert {row["creative_key"].partition(":")[0] for row in scored} >= {"video", "image"}
 
 
+@BOTH_DATABASES
 def test_scoring_again_changes_nothing_but_the_time(
     sync: Sync, score: Score, engine: sa.Engine
 ) -> None:
@@ -199,6 +203,7 @@ def test_creatives_that_nobody_has_classified_fail_the_check(
     assert failed == {"most_hooks_are_known": f"{count} of {count} creatives lack a known hook."}
 
 
+@BOTH_DATABASES
 def test_a_shops_nonsense_of_a_value_does_not_lose_the_scorecard(
     sync: Sync, score: Score, engine: sa.Engine
 ) -> None:

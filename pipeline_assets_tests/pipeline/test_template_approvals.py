@@ -28,6 +28,8 @@ BRANDS = ("acme", "globex", "initech")
 DATASET = "template_approvals"
 ACTOR = "user:ann@example.com"
 
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
 Row = dict[str, Any]
 Approve = Callable[..., dg.ExecuteInProcessResult]
 
@@ -93,7 +95,7 @@ def installation(database_url: str, engine: sa.Engine, tmp_path: Path) -> Instal
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme", "foreign", *BRANDS[1:]])
         yield instance
 
@@ -145,6 +147,7 @@ def status(engine: sa.Engine) -> Mapping[str, Row]:
         return {row["brand_id"]: dict(row) for row in rows}
 
 
+@BOTH_DATABASES
 def test_one_brand_is_judged_like_any_dataset_and_every_state_has_its_reason(
     engine: sa.Engine, installation: Installation, instance: dg.DagsterInstance, approve: Approve
 ) -> None:
@@ -182,6 +185,7 @@ def test_one_brand_is_judged_like_any_dataset_and_every_state_has_its_reason(
     assert status(engine)["acme"]["last_attempt_outcome"] == "succeeded"
 
 
+@BOTH_DATABASES
 def test_one_brands_trouble_stops_no_other_and_is_its_own(
     engine: sa.Engine, installation: Installation, instance: dg.DagsterInstance, approve: Approve
 ) -> None:
@@ -234,6 +238,7 @@ def test_a_range_that_a_person_chose_in_dagster_is_done_as_it_is(
     }
 
 
+@BOTH_DATABASES
 def test_a_persons_decision_outlives_syncs_until_it_is_given_back(
     engine: sa.Engine, installation: Installation, approve: Approve
 ) -> None:
@@ -258,6 +263,7 @@ def test_a_persons_decision_outlives_syncs_until_it_is_given_back(
     assert not any(row["is_overruled"] for row in judged(engine, "initech").values())
 
 
+@BOTH_DATABASES
 def test_a_decision_made_while_a_run_writes_is_not_lost(
     engine: sa.Engine,
     installation: Installation,
@@ -282,6 +288,7 @@ def test_a_decision_made_while_a_run_writes_is_not_lost(
     assert states(engine, "initech") == {"t1": "rejected"}
 
 
+@BOTH_DATABASES
 def test_what_the_rules_say_again_they_have_said_since_the_first_time(
     engine: sa.Engine, installation: Installation, approve: Approve
 ) -> None:

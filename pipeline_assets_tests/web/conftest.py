@@ -4,7 +4,7 @@ The loop beside the routes does not run: a test that needs it calls `site.backgr
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from pipeline_assets.brands.models import parse_brand, parse_organization
@@ -32,6 +33,7 @@ from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import DATASET_TABLES, dataset_attempts, dataset_status
 from pipeline_assets.web.app import build_app
 from pipeline_assets.web.background import Background
+from pipeline_assets.web.context import Context
 from pipeline_assets.web.identity import CSRF_HEADER, SESSION_COOKIE
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -49,6 +51,14 @@ class Clock:
 
     def pass_by(self, **span: float) -> None:
         self.now += timedelta(**span)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; `app.state.context` is what its routes work with."""
+
+    app: FastAPI
+    url: str
 
 
 @dataclass
@@ -179,39 +189,14 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def site(
-    database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
-    """The server on each kind of database, one test run for each."""
-    with served(database_url, tmp_path, clock, monkeypatch) as site:
-        yield site
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """All routes behind a real port, in turn for each test of a module.
 
-
-@pytest.fixture
-def sqlite_site(
-    sqlite_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
-    """The server on SQLite alone, for what has nothing to do with the database."""
-    with served(sqlite_url, tmp_path, clock, monkeypatch) as site:
-        yield site
-
-
-@contextmanager
-def served(
-    database_url: str,
-    folder: Path,
-    clock: Callable[[], datetime],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Site]:
-    home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    cheapest = PasswordHasher.from_parameters(CHEAPEST)  # argon2's own profile for tests
-    monkeypatch.setattr(passwords, "_HASHER", cheapest)
-    installation = Installation(Settings(database_url=SecretStr(database_url)))
-    app = build_app(installation, now=clock)
+    To put the routes together takes longer than most tests; what belongs to an installation is in
+    the context alone.
+    """
+    app = build_app()
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, lifespan="off", log_level="error", ws="none"
     )
@@ -219,8 +204,58 @@ def served(
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
     thread.start()
-    background = app.state.context.background
-    site = Site(installation, clock, f"http://127.0.0.1:{socket.getsockname()[1]}", background)
+    yield Server(app, f"http://127.0.0.1:{socket.getsockname()[1]}")
+    server.should_exit = True
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    socket.close()
+
+
+@pytest.fixture
+def site(
+    server: Server,
+    database_url: str,
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Site]:
+    """The server on each kind of database, one test run for each."""
+    with served(server, database_url, tmp_path, clock, monkeypatch) as site:
+        yield site
+
+
+@pytest.fixture
+def sqlite_site(
+    server: Server,
+    sqlite_url: str,
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Site]:
+    """The server on SQLite alone, for what has nothing to do with the database."""
+    with served(server, sqlite_url, tmp_path, clock, monkeypatch) as site:
+        yield site
+
+
+@contextmanager
+def served(
+    server: Server,
+    database_url: str,
+    folder: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Site]:
+    """An installation of its own, with organizations and brands, which the server serves."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    cheapest = PasswordHasher.from_parameters(CHEAPEST)  # argon2's own profile for tests
+    monkeypatch.setattr(passwords, "_HASHER", cheapest)
+    installation = Installation(Settings(database_url=SecretStr(database_url)))
+    background = Background(installation, now=clock)
+    server.app.state.context = Context(installation, background, clock)
+    site = Site(installation, clock, server.url, background)
     for organization in ("north", "south"):
         add_organization(
             site.engine,
@@ -233,9 +268,5 @@ def served(
     yield site
     for client in site.clients:
         client.close()
-    server.should_exit = True
-    thread.join(timeout=20)
-    assert not thread.is_alive()
     background.stop()
-    socket.close()
     installation.engine.dispose()

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from pipeline_assets.control.requests import (
     request_sync,
 )
 from pipeline_assets.control.run_tags import PARTITION, REQUEST_ID
+from pipeline_assets.errors import PipelineError
 from pipeline_assets.storage.tables import dataset_status
 
 if TYPE_CHECKING:
@@ -220,7 +222,8 @@ def test_after_everything_was_killed_each_request_ends_with_one_run(it: LiveInst
 
     # The next daemon ends between making a run and putting it into the queue.
     (it.session.home / "die-at-submit").write_text("created")
-    it.start()
+    with suppress(PipelineError):  # on a busy machine it has ended before all the others are ready
+        it.start()
     it.session.wait_for(lambda: not it.pids(Part.DAEMON), without_dagster=True)
     it.kill_everything()
     assert it.statuses_of(created) == ["NOT_STARTED"]

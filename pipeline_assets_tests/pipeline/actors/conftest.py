@@ -37,13 +37,6 @@ class Clock:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str:
-    """SQLite; where it matters what stores the rows, a test asks for both (`BOTH_DATABASES`)."""
-    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
-    return str(request.getfixturevalue(fixtures[getattr(request, "param", "sqlite")]))
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
@@ -98,7 +91,7 @@ def configure(engine: sa.Engine) -> Callable[[Mapping[str, Any]], None]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme"])
         yield instance
 
