@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline_assets.clock import utcnow
+from pipeline_assets.people.features import FEATURES
 from pipeline_assets.people.roles import EVERY, Role
 from pipeline_assets.people.sign_in import SignInRefused, sign_in
 from pipeline_assets.people.tokens import read_token
@@ -255,7 +256,8 @@ def test_what_cannot_be_done_with_a_token_is_said(cli: CommandLine) -> None:
 def test_pages_are_listed_hidden_and_shown(cli: CommandLine) -> None:
     cli.done("organizations", "add", "north")
     rows = cli.done("features", "list", "--json").json
-    assert len(rows) == 20
+    assert {row["feature"] for row in rows} == set(FEATURES)
+    assert len(rows) == 2 * len(FEATURES), "of the organization that is always there, too"
     assert all(row["is_shown"] for row in rows)
     hidden = cli.done("features", "set", "north", "ad_performance", "hidden")
     assert hidden.out == "ad_performance is hidden for north.\n"
