@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -32,6 +33,7 @@ _MAX_OVERFLOW = 45
 """With the 5 that stay open as many as a server has threads, so that none waits for another."""
 
 _WRITES = "pipeline_assets_writes"
+_CURSORS = "pipeline_assets_cursors"
 
 
 def build_engine(url: str) -> Engine:
@@ -61,6 +63,8 @@ def build_engine(url: str) -> Engine:
         event.listen(engine, "connect", file.note)
         event.listen(engine, "checkout", file.check_same)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "before_cursor_execute", _note_cursor)
+        event.listen(engine, "reset", _close_cursors)
         event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "handle_error", _translate_error)
     return engine
@@ -150,6 +154,20 @@ def _identity(path: Path) -> tuple[int, int]:
             advice="Put it back, with its -wal file beside it; nothing has to be restarted.",
         ) from None
     return found.st_dev, found.st_ino
+
+
+def _note_cursor(connection: Connection, cursor: DBAPICursor, *_: object) -> None:
+    connection.info.setdefault(_CURSORS, WeakSet()).add(cursor)
+
+
+def _close_cursors(_: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+    """End what was not read to its end, before somebody else gets the connection.
+
+    A query that an error has broken off lives as long as the error is kept, a rollback does not end
+    it, and all that time the connection sees the database as it was then, and can write no more.
+    """
+    for cursor in entry.info.get(_CURSORS, ()):
+        cursor.close()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import JSON, Engine, event, insert, select, text, type_coerce
 from sqlalchemy.exc import IntegrityError
 
 from pipeline_assets.errors import (
@@ -44,6 +44,22 @@ def second_engine(database_url: str) -> Iterator[Engine]:
     engine = build_engine(database_url)
     yield engine
     engine.dispose()
+
+
+def test_a_query_that_an_error_broke_off_keeps_nobody_from_writing(
+    sqlite_url: str,
+) -> None:
+    engine, other = build_engine(sqlite_url), build_engine(sqlite_url)
+    names = [{"id": f"o{number}", "name": "{broken"} for number in range(10)]
+    with write_transaction(engine) as connection:
+        connection.execute(insert(organizations), names)
+    with pytest.raises(ValueError, match="JSON") as kept, engine.connect() as connection:
+        list(connection.execute(select(type_coerce(organizations.c.name, JSON))))
+    for each in (other, engine):
+        with write_transaction(each) as connection:
+            connection.execute(organizations.update().values(name="y"))
+        each.dispose()
+    assert kept.tb is not None, "it holds all that its frames hold"
 
 
 def test_sqlite_is_set_up_for_several_processes(sqlite_url: str) -> None:
