@@ -13,6 +13,7 @@ import atexit
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -150,6 +151,9 @@ def dagster_home(new_dagster_home: Path, tmp_path: Path) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # workers inherit it
         return
+    # A shell that began these tests in the background had them ignore SIGINT, and what they start
+    # would inherit that: Dagster's processes would not end when they are asked to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="pipeline-assets-", dir=_fast_disk()))
     folder.chmod(0o711)  # PostgreSQL, as root, gets a user of its own, who has to get there
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

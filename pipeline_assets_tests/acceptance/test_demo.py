@@ -72,7 +72,6 @@ class Demo:
         with (
             self._files[0].open("wb") as stdout,
             self._files[1].open("wb") as stderr,
-            ctrl_c_heeded(),
         ):
             self.process = subprocess.Popen(
                 [COMMAND, "demo", *arguments],
@@ -136,16 +135,6 @@ class Demo:
     def kill(self) -> None:
         for process in self.processes():
             process.kill()
-
-
-@contextmanager
-def ctrl_c_heeded() -> Iterator[None]:
-    """Tests may run as a shell's background job: children would inherit that it ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -51,13 +51,6 @@ import socket, sys, time
 server = socket.create_server(('127.0.0.1', int(sys.argv[1])))
 time.sleep(120)
 """
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c_heeded() -> Iterator[None]:
-    """Tests may run as a shell's background job: children would inherit that it ignores Ctrl-C."""
-    with interrupted_by(signal.SIGINT):
-        yield
 
 
 class Clock:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,17 +70,9 @@ class CommandLine:
         return outcome.err
 
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-        """Start a command as a process of its own, which listens to Ctrl-C.
-
-        Where a shell began these tests in the background, it had them ignore SIGINT, and a child
-        would inherit that.
-        """
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with self.environment():
-                return subprocess.Popen([COMMAND, *arguments], cwd=self.folder, **streams)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        """Start a command as a process of its own."""
+        with self.environment():
+            return subprocess.Popen([COMMAND, *arguments], cwd=self.folder, **streams)
 
     @property
     def home(self) -> Path:

@@ -85,22 +85,18 @@ class Installed:
     started: list[Started] = field(default_factory=list)
 
     def start(self, *arguments: str) -> Started:
-        """Start a command; whatever began these tests, it heeds Ctrl-C."""
+        """Start a command."""
         name = self.folder / f"command-{len(self.started)}"
         files = (name.with_suffix(".out"), name.with_suffix(".err"))
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with files[0].open("wb") as out, files[1].open("wb") as err:
-                process = subprocess.Popen(
-                    [COMMAND, *arguments],
-                    cwd=self.folder,
-                    env=without_settings() | self.settings,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                )
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with files[0].open("wb") as out, files[1].open("wb") as err:
+            process = subprocess.Popen(
+                [COMMAND, *arguments],
+                cwd=self.folder,
+                env=without_settings() | self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
         self.started.append(Started(process, files))
         return self.started[-1]
 
