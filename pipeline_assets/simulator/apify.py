@@ -2,7 +2,8 @@
 
 An actor whose name speaks of ads gathers ads of the Ad Library, one that speaks of reviews gathers
 reviews; no other is known. Names with `curious` or `axesso` write their rows in the other notation
-of their kind. Any token that begins with `apify_api_` is good.
+of their kind. What is not there gives no row and no error: see `library_copy` and `review_copy`.
+Any token that begins with `apify_api_` is good.
 
 Source: Apify API v2, "Run Actor", "Get run", "Get dataset items", "Errors".
 """

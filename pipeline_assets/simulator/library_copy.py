@@ -1,7 +1,10 @@
 """Other advertisers and their ads, as Meta's Ad Library knows them: invented, and always the same.
 
 Everything follows from a page's number and the week an ad was born in, so ads come and go as time
-passes. Belongs here: who advertises what. Does not: how an API or an actor shows it.
+passes. A page whose number begins with 0 does not exist, and no ad speaks of a term with "nothing"
+in it: as with Meta, both find no ad and are no error.
+
+Belongs here: who advertises what. Does not: how an API or an actor shows it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -73,13 +76,15 @@ class ForeignAd:
 
 def ads_of_page(page_id: str, today: date) -> list[ForeignAd]:
     """The ads of a page that run today, newest first."""
-    if page_id == SILENT_PAGE:
+    if page_id == SILENT_PAGE or page_id.startswith("0"):
         return []
     return [ad for ad in _born_before(page_id, today) if ad.is_running(today)]
 
 
 def ads_with_words(term: str, today: date) -> list[ForeignAd]:
     """The running ads of several pages that speak of the term, newest first."""
+    if "nothing" in term.casefold():
+        return []
     found = [ad for page_id in _pages_of_term(term) for ad in _of_term(page_id, term, today)]
     return sorted(found, key=lambda ad: (ad.starts, ad.id), reverse=True)
 

@@ -1,7 +1,10 @@
 """Reddit as far as a search needs it: access tokens, listings, limits and what goes wrong.
 
 Posts are the same for a subreddit and a day, whoever asks; they speak of what the simulated shops
-sell. Votes grow with a post's age. Source: Reddit's API documentation and its wiki (OAuth2, API).
+sell. Votes grow with a post's age. In a subreddit with "nothing" in its name nobody has posted, and
+one whose name begins with "nosuchplace" does not exist.
+
+Source: Reddit's API documentation and its wiki (OAuth2, API).
 """
 
 import base64
@@ -178,6 +181,8 @@ class Reddit:
 
     def posts(self, subreddit: str) -> list[dict[str, Any]]:
         """All posts of a subreddit that are there, newest first, as Reddit sends them."""
+        if "nothing" in subreddit.casefold():
+            return []
         today = self._now().date()
         days = [today - timedelta(days=ago) for ago in range(_DAYS)]
         posts = [
@@ -260,6 +265,8 @@ class Reddit:
         )
         if refusal:
             return refusal
+        if subreddit.casefold().startswith("nosuchplace"):
+            return _json(404, {"message": "Not Found", "error": 404})
         self._used = self._used % _WINDOW_CALLS + 1
         left = 0.0 if kind is RedditFault.USED_UP else float(_WINDOW_CALLS - self._used)
         seconds = fault.seconds if fault and left == 0 else _WINDOW_SECONDS - self._used % 60

@@ -1,6 +1,7 @@
 """Reviews of invented products, as Amazon's customers might have written them.
 
 Everything follows from the product's ASIN and the day: a review or two every few days, for ever.
+Nobody has reviewed the product B000000000.
 """
 
 from dataclasses import dataclass

@@ -171,13 +171,14 @@ def test_a_page_without_ads_is_named_by_a_warning(
     gather: Gather, from_library: Callable[..., None], checks_of: Checks
 ) -> None:
     silent = library_copy.SILENT_PAGE
-    from_library(page_ids=[*PAGES, silent])
+    from_library(page_ids=[*PAGES, silent, "0123"], search_terms=["says nothing"])
     result = gather("competitor_ads")
     assert result.success
     check = checks_of(result)["searches_found_ads"]
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
-    assert f"page:{silent}" in (check.description or "")
+    for search in (f"page:{silent}", "page:0123", "term:says nothing"):
+        assert search in (check.description or "")
     assert PAGES[0] not in (check.description or "")
 
 

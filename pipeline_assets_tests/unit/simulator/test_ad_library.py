@@ -36,6 +36,14 @@ def test_a_term_finds_ads_of_several_pages_that_speak_of_it(client: Any) -> None
     assert all("serum" in row["ad_creative_bodies"][0] for row in rows)
 
 
+@pytest.mark.parametrize(
+    "search", [{"search_page_ids": '["0123456789"]'}, {"search_terms": "Nothing of the kind"}]
+)
+def test_what_does_not_exist_has_no_ads(client: Any, search: dict[str, str]) -> None:
+    asked = {"ad_reached_countries": "FR", **search}
+    assert client.get("ads_archive", **asked).json() == {"data": []}
+
+
 def test_commercial_ads_are_found_in_the_eu_and_uk_alone(client: Any) -> None:
     asked = {**IN_GERMANY, "ad_reached_countries": '["US"]'}
     assert client.get("ads_archive", **asked).json() == {"data": []}
