@@ -44,6 +44,17 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """The dataset's row as it is from now on.
+
+    `is_changed` is false where a decision was to be taken back and nobody had made one.
+    """
+
+    row: Row
+    is_changed: bool
+
+
+@dataclass(frozen=True)
 class _Kind:
     """How a dataset's rows show decisions: its item's column, what may be decided, how it shows.
 
@@ -127,12 +138,13 @@ def decide(
     reason: str,
     actor: str,
     now: datetime,
-) -> Row:
-    """Store what a person decides of an item; returns the dataset's row as it is from now on.
+) -> Decided:
+    """Store what a person decides of an item.
 
     template_approvals: `approved`, `rejected`, or `pending` to give it back to the rules;
     ad_creations: `approved`, `rejected`, or `draft` to take the review back. A later decision
-    replaces an earlier one; the audit log has all of them. Syncs keep it.
+    replaces an earlier one; the audit log has all of them. Syncs keep it. Taking back what nobody
+    has decided changes and records nothing.
 
     Raises:
         UnknownItemError: the brand has no such item.
@@ -164,8 +176,10 @@ def decide(
             )
         row = dict(found)
         if decision == kind.undecided:
+            taken_back = item_decisions.delete().where(*_is(brand_id, dataset, item_id))
+            if not connection.execute(taken_back).rowcount:
+                return Decided(row, is_changed=False)
             changes = kind.hidden(row, now)
-            connection.execute(item_decisions.delete().where(*_is(brand_id, dataset, item_id)))
         else:
             changes = kind.shown(row, made)
             _store(connection, brand_id, dataset, made)
@@ -179,7 +193,7 @@ def decide(
             organization_id=brand.organization_id,
             detail={"reason": reason, "was": row[_state_column(changes)]},
         )
-    return row | changes
+    return Decided(row | changes, is_changed=True)
 
 
 def read_decisions(engine: sa.Engine, *, brand_id: str, dataset: str) -> dict[str, Decision]:

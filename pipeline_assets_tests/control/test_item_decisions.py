@@ -86,7 +86,7 @@ def say(engine: sa.Engine, decision: str, **more: Any) -> Row:
         "actor": ANN,
         "now": NOW,
     }
-    return decide(engine, decision=decision, **said | more)
+    return decide(engine, decision=decision, **said | more).row
 
 
 def stored(engine: sa.Engine, schema: TableSchema = TEMPLATE_APPROVALS) -> Row:
@@ -145,7 +145,20 @@ def test_what_is_given_back_is_the_rules_again(engine: sa.Engine) -> None:
     assert (row["state"], row["decided_by"], row["is_overruled"]) == ("rejected", "rules", False)
     assert row["reasons"] == template()["reasons"]
     assert read_decisions(engine, brand_id="acme", dataset="template_approvals") == {}
-    assert say(engine, "pending")["reasons"] == template()["reasons"]  # twice is harmless
+
+
+@pytest.mark.parametrize(
+    ("schema", "item_id", "decision"),
+    [(TEMPLATE_APPROVALS, "t1", "pending"), (AD_CREATIONS, "d1", "draft")],
+)
+def test_taking_back_what_nobody_has_decided_changes_and_records_nothing(
+    engine: sa.Engine, schema: TableSchema, item_id: str, decision: str
+) -> None:
+    before, log = stored(engine, schema), read_audit(engine, limit=9)
+    later = NOW + timedelta(days=9)
+    assert say(engine, decision, dataset=schema.name, item_id=item_id, now=later) == before
+    assert stored(engine, schema) == before
+    assert read_audit(engine, limit=9) == log
 
 
 def test_a_draft_is_reviewed_and_the_review_taken_back(engine: sa.Engine) -> None:

@@ -93,6 +93,46 @@ def test_all_that_is_ticked_is_decided_and_what_is_gone_holds_up_no_other(
     assert "Nothing was decided. 1 is gone" in answer.headers["HX-Trigger"]
 
 
+def test_taking_back_what_nobody_has_decided_is_told_and_not_recorded(
+    site: "Site", operator: httpx.Client
+) -> None:
+    operator.post(TEMPLATES, data={"one": "approved acme/t1", "reason": "Good"})
+    said = {"item": ["acme/t1", "acme/t2"], "decision": "pending", "reason": "The rules know"}
+    for text in (
+        "1 given back to the rules. 1 stays: nobody had decided.",
+        "Nothing was decided. 2 stay: nobody had decided.",
+    ):
+        answer = operator.post(TEMPLATES, data=said, headers=HTMX)
+        assert text in answer.headers["HX-Trigger"]
+    answer = operator.post(DRAFTS, data={"one": "draft acme/d1", "reason": "x"}, headers=HTMX)
+    assert "Nothing was decided. 1 stays" in answer.headers["HX-Trigger"]
+    actions = [each.action for each in read_audit(site.engine, target="acme", limit=9)]
+    assert actions[:2] == ["template.pending", "template.approved"]
+    assert "draft.draft" not in actions
+
+
+def test_more_than_a_page_holds_is_refused_whole(site: "Site", operator: httpx.Client) -> None:
+    said = {"decision": "approved", "reason": "Good"}
+    ticked = ["acme/t1", *(f"acme/gone{n}" for n in range(49))]
+    answer = operator.post(TEMPLATES, data=said | {"item": [*ticked, "acme/t2"]}, headers=HTMX)
+    assert answer.status_code == 422
+    assert answer.text.startswith("51 are ticked, and nothing was decided: 50 can be at once.")
+    assert count_decisions(site) == 0
+    assert operator.post(TEMPLATES, data=said | {"item": ticked}, headers=HTMX).status_code == 204
+    assert states(site)["acme/t1"] == "approved"
+
+
+def test_a_browser_that_does_not_tell_where_it_was_goes_back_to_the_items_page(
+    operator: httpx.Client,
+) -> None:
+    for path, one, page in (
+        (TEMPLATES, "approved acme/t1", "/template-queue"),
+        (DRAFTS, "approved acme/d1", "/brands/acme/creations-review"),
+    ):
+        answer = operator.post(path, data={"one": one, "reason": "Good"})
+        assert (answer.status_code, answer.headers["location"]) == (303, page)
+
+
 def test_one_item_of_another_organization_refuses_them_all(
     site: "Site", operator: httpx.Client
 ) -> None:
@@ -170,6 +210,9 @@ def test_a_program_decides_of_one_template_and_of_one_draft(site: "Site") -> Non
     }
     again = program.post(of_draft, json={"decision": "draft", "reason": "Look again"})
     assert (again.json()["review_state"], again.json()["reviewed_at"]) == ("draft", None)
+    idle = {"decision": "pending", "reason": "Nobody has decided"}
+    answer = program.post("/api/v1/brands/acme/templates/t2/decision", json=idle)
+    assert (answer.status_code, answer.json()["decided_by"]) == (200, "rules")
     assert states(site, "ad_creations")["acme/d1"] == "draft"
 
 

@@ -27,7 +27,7 @@ class TemplateDecision(Asked):
     """Whether a template may be used for drafts."""
 
     decision: Literal["approved", "rejected", "pending"]
-    """`pending` gives it back to the rules."""
+    """`pending` gives it back to the rules; nothing happens to one that nobody has decided."""
     reason: Reason
 
 
@@ -35,7 +35,7 @@ class CreationDecision(Asked):
     """Whether a draft is good; nothing is published by it."""
 
     decision: Literal["approved", "rejected", "draft"]
-    """`draft` takes the review back."""
+    """`draft` takes the review back; nothing happens to one that nobody has reviewed."""
     reason: Reason
 
 
@@ -96,7 +96,7 @@ def _decide(
     asked: TemplateDecision | CreationDecision,
 ) -> Row:
     try:
-        return decide(
+        decided = decide(
             web.engine,
             brand_id=brand.id,
             dataset=dataset,
@@ -110,3 +110,4 @@ def _decide(
         raise not_found(
             "such template" if dataset == "template_approvals" else "such draft"
         ) from None
+    return decided.row

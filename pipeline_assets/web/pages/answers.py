@@ -9,14 +9,17 @@ from pipeline_assets.redaction import redact
 from pipeline_assets.web.paths import path_of
 
 
-def told(request: Request, text: str) -> Response:
-    """Say what has happened; the page then brings itself up to date."""
+def told(request: Request, text: str, *, page: str = "/") -> Response:
+    """Say what has happened; the page then brings itself up to date.
+
+    Without scripts the page that the request came from is shown again: `page` where none is told.
+    """
     if "hx-request" in request.headers:
         trigger = json.dumps({"told": {"text": redact(text)}})  # ASCII: it goes into a header
         return Response(status_code=204, headers={"HX-Trigger": trigger})
-    return back(request)
+    return back(request, page)
 
 
-def back(request: Request) -> Response:
-    """The page that the request came from."""
-    return RedirectResponse(path_of(request.headers.get("referer", "")), status_code=303)
+def back(request: Request, page: str = "/") -> Response:
+    """The page that the request came from; `page` where it does not tell."""
+    return RedirectResponse(path_of(request.headers.get("referer") or page), status_code=303)

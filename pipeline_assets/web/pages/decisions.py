@@ -1,5 +1,6 @@
 """The buttons of those who decide: whether a template may be used, whether a draft is good."""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -10,7 +11,7 @@ from pipeline_assets.people.roles import Role
 from pipeline_assets.web.context import Web
 from pipeline_assets.web.identity import Operator, check_role, visible_brand
 from pipeline_assets.web.pages.answers import told
-from pipeline_assets.web.pages.reader_page import shown_brand
+from pipeline_assets.web.pages.reader_page import PAGE_SIZE, shown_brand
 from pipeline_assets.web.problems import Problem, not_found
 
 router = APIRouter()
@@ -24,7 +25,7 @@ READERS = {
 _WORDS = {"pending": "given back to the rules", "draft": "not reviewed any more"}
 
 Name = Annotated[str, Form(max_length=300)]
-Items = Annotated[list[Name] | None, Form(max_length=1000)]
+Items = Annotated[list[Name] | None, Form()]
 
 
 @router.post("/decisions/{dataset}", name="decide")
@@ -51,14 +52,20 @@ def decide_items(
     wanted = [each.partition("/") for each in dict.fromkeys(item or ())]
     if not wanted:
         raise Problem(422, "Nothing is ticked.", advice="Tick what the decision is about.")
+    if len(wanted) > PAGE_SIZE:
+        raise Problem(
+            422,
+            f"{len(wanted)} are ticked, and nothing was decided: {PAGE_SIZE} can be at once.",
+            advice="Decide of one page after another.",
+        )
     brands = {name: visible_brand(web, principal, name) for name, _, _ in wanted}
     for brand in brands.values():
         check_role(principal, Role.OPERATOR, brand.organization_id)
         shown_brand(READERS[dataset])(brand, web)
-    gone = 0
+    outcomes: Counter[str] = Counter()
     for brand_id, _, item_id in wanted:
         try:
-            decide(
+            decided = decide(
                 web.engine,
                 brand_id=brand_id,
                 dataset=dataset,
@@ -69,8 +76,19 @@ def decide_items(
                 now=web.now(),
             )
         except UnknownItemError:
-            gone += 1
-    done = len(wanted) - gone
-    text = f"{done} {_WORDS.get(decision, decision)}." if done else "Nothing was decided."
-    are = "is" if gone == 1 else "are"
-    return told(request, f"{text} {gone} {are} gone from the source." if gone else text)
+            outcomes["gone"] += 1
+        else:
+            outcomes["done" if decided.is_changed else "idle"] += 1
+    of_brand = {"brand": wanted[0][0]} if dataset == "ad_creations" else {}
+    page = request.app.url_path_for(READERS[dataset], **of_brand)
+    return told(request, _sentences(decision, outcomes), page=page)
+
+
+def _sentences(decision: str, outcomes: Counter[str]) -> str:
+    done, idle, gone = (outcomes[each] for each in ("done", "idle", "gone"))
+    said = [f"{done} {_WORDS.get(decision, decision)}." if done else "Nothing was decided."]
+    if idle:
+        said.append(f"{idle} {'stays' if idle == 1 else 'stay'}: nobody had decided.")
+    if gone:
+        said.append(f"{gone} {'is' if gone == 1 else 'are'} gone from the source.")
+    return " ".join(said)

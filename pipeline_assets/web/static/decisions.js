@@ -3,8 +3,7 @@
 "use strict";
 
 let waiting = null; // the button that was pressed before there was a reason
-let nextItem = null; // the id of the card that comes after the one just decided
-let isOfTicked = false; // whether the decision just made is about all that are ticked
+const awaited = new Map(); // by a card's id the request that decides of it, until the page shows it
 
 const items = () => [...document.querySelectorAll("[data-item]")];
 const currentItem = () => document.activeElement && document.activeElement.closest("[data-item]");
@@ -30,8 +29,7 @@ function press(card, key) {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  waiting = nextItem = null;
-  isOfTicked = false;
+  waiting = null;
   if (!button.form || button.form.id !== "decide") return;
   const reason = button.form.elements.reason;
   if (!reason.value.trim()) {
@@ -39,25 +37,66 @@ document.addEventListener("click", (event) => {
     waiting = button;
     reason.setCustomValidity("Say why, for those who wonder.");
     reason.reportValidity();
-    return;
+  } else if (decidedBy(button).some(isAwaited)) {
+    event.preventDefault(); // its answer comes
   }
-  const card = button.closest("[data-item]");
-  const next = card && (neighbour(card, 1) || neighbour(card, -1));
-  nextItem = next ? next.id : null;
-  isOfTicked = button.name === "decision";
 });
 
 document.addEventListener("input", (event) => {
   if (event.target.name === "reason") event.target.setCustomValidity("");
 });
 
-// The decided card may leave the list when the page brings itself up to date: go on before.
-document.addEventListener("told", () => {
-  if (nextItem) moveTo(document.getElementById(nextItem));
-  if (isOfTicked) untick(); // else the next decision would be about them too
-  nextItem = null;
-  isOfTicked = false;
+// The cards that a button decides of: its own, or all that are ticked.
+function decidedBy(button) {
+  const card = button.closest("[data-item]");
+  return card ? [card] : items().filter((each) => each.querySelector("[name=item]:checked"));
+}
+
+const isAwaited = (card) => awaited.has(card.id);
+
+function showAwaited() {
+  for (const card of items()) {
+    if (isAwaited(card)) card.setAttribute("aria-busy", "true");
+    else card.removeAttribute("aria-busy");
+  }
+}
+
+const isDecision = (ctx) => ctx.sourceElement.id === "decide";
+
+// A decided card may leave the list: go on at once. It takes no other decision until the page has
+// brought itself up to date, or the request has failed.
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  if (!isDecision(ctx)) return;
+  const button = ctx.request.submitter;
+  for (const card of decidedBy(button)) awaited.set(card.id, ctx);
+  showAwaited();
+  const card = button.closest("[data-item]");
+  if (!card) return;
+  const all = items();
+  const at = all.indexOf(card);
+  moveTo([...all.slice(at + 1), ...all.slice(0, at).reverse()].find((each) => !isAwaited(each)));
 });
+
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  if (!isDecision(ctx) || ctx.response.status >= 400) return;
+  ctx.isDone = true;
+  if (ctx.request.submitter.name === "decision") untick(); // else the next would be about them too
+});
+
+// The poll that begins after an answer shows what was decided; one under way may not.
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  if (ctx.sourceElement !== live()) return;
+  ctx.shows = new Set([...awaited.values()].filter((request) => request.isDone));
+});
+
+document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+  for (const [id, request] of awaited) {
+    const isOver = request === ctx ? !ctx.isDone : ctx.shows && ctx.shows.has(request);
+    if (isOver) awaited.delete(id);
+  }
+  showAwaited();
+});
+document.addEventListener("htmx:after:swap", showAwaited);
 
 function untick() {
   for (const box of document.querySelectorAll("[name=item], [data-ticks-all=item]")) {

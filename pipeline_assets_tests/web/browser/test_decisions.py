@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from pipeline_assets.schemas import TEMPLATE_APPROVALS
+from pipeline_assets.storage.audit import read_audit
 from pipeline_assets.storage.tables import item_decisions
 
 if TYPE_CHECKING:
@@ -85,6 +86,48 @@ def test_templates_are_decided_by_keyboard_and_many_at_once(
         "t4": ("rejected", "Seen before"),
         "t6": ("approved", "First"),
     }
+
+
+def test_fast_keys_decide_of_each_card_once(site: "Site", operator: "Visitor") -> None:
+    page = operator.open("/template-queue")
+    cards, busy = page.locator("[data-item]"), page.locator("[data-item][aria-busy=true]")
+    page.get_by_label("Reason").fill("Quick")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/decisions/*", hold)
+    cards.nth(0).focus()
+    for key in "aaa":
+        page.keyboard.press(key)
+    expect_focus(page, "t4")
+    for key in "kaka":
+        page.keyboard.press(key)
+    expect_focus(page, "t2")
+    cards.nth(0).get_by_role("button", name="Reject").click()
+    expect(busy).to_have_count(3)
+    page.route("**/decisions/*", lambda route: route.continue_())
+    held[0].continue_()
+    expect(cards).to_have_count(3)
+    expect(busy).to_have_count(0)
+    page.route("**/decisions/*", lambda route: route.abort())
+    cards.nth(0).focus()
+    page.keyboard.press("a")
+    expect(page.get_by_text("Nothing was changed.")).to_be_visible()
+    expect_focus(page, "t5")
+    expect(busy).to_have_count(0)
+    page.route("**/decisions/*", lambda route: route.continue_())
+    cards.nth(0).focus()
+    for key in "rrrrr":
+        page.keyboard.press(key)
+    expect(cards).to_have_count(0)
+    said = {name: decision for name, (decision, _) in decided(site).items()}
+    assert said == dict.fromkeys(("t1", "t2", "t3"), "approved") | dict.fromkeys(
+        ("t4", "t5", "t6"), "rejected"
+    )
+    decisions = read_audit(site.engine, target="shoes:template_approvals", limit=99)
+    assert len(decisions) == 6
 
 
 def test_templates_are_decided_without_javascript(
