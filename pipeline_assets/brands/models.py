@@ -7,6 +7,7 @@ them when they are needed.
 import difflib
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,12 +82,10 @@ def _check_ad_account(value: str) -> str:
     return value
 
 
-def _check_ad_accounts(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        raise _refuse("a list of at least one ad account")
-    doubled = {account for account in value if value.count(account) > 1}
+def _check_distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    doubled = [each for each, times in Counter(value).items() if times > 1]
     if doubled:
-        raise _refuse(f"each ad account once ({', '.join(sorted(doubled))} comes twice)")
+        raise _refuse(f"a list without doubles ({', '.join(doubled)} comes twice)")
     return value
 
 
@@ -131,7 +130,13 @@ AdAccount = Annotated[
 SecretRef = Annotated[str, AfterValidator(_check_secret_ref)]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 Subreddit = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,32}$")]
-Hours = Annotated[float, Field(gt=0, le=24 * 366, allow_inf_nan=False)]
+PageId = Annotated[str, Field(pattern=r"^[0-9]{1,32}$")]
+Asin = Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
+Words = Annotated[str, Field(min_length=1, max_length=100)]
+LongWords = Annotated[str, Field(min_length=1, max_length=200)]
+_DISTINCT = AfterValidator(_check_distinct)
+MAX_WINDOW_HOURS = 24 * 366
+Hours = Annotated[float, Field(gt=0, le=MAX_WINDOW_HOURS, allow_inf_nan=False)]
 RuntimeMinutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
 
 
@@ -153,7 +158,7 @@ class MetaSource(StrictModel):
     `graph_url` overrides the installation's Graph address for this brand.
     """
 
-    ad_accounts: Annotated[tuple[AdAccount, ...], AfterValidator(_check_ad_accounts)]
+    ad_accounts: Annotated[tuple[AdAccount, ...], Field(min_length=1), _DISTINCT]
     token: SecretRef
     app_id: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
     app_secret: SecretRef | None = None
@@ -178,9 +183,9 @@ class LibrarySource(StrictModel):
     `actor`, from it.
     """
 
-    page_ids: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,32}$")], ...] = ()
-    search_terms: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
-    countries: Annotated[tuple[Country, ...], Field(min_length=1)] = ("US",)
+    page_ids: Annotated[tuple[PageId, ...], _DISTINCT] = ()
+    search_terms: Annotated[tuple[Words, ...], _DISTINCT] = ()
+    countries: Annotated[tuple[Country, ...], Field(min_length=1), _DISTINCT] = ("US",)
     token: SecretRef | None = None
     actor: ApifyActor | None = None
     max_ads: Annotated[int, Field(ge=1, le=10_000)] = 500
@@ -201,13 +206,16 @@ class TemplatesSource(LibrarySource):
 
     approve_from: Annotated[float, Field(ge=0, le=100)] = 70
     reject_below: Annotated[float, Field(ge=0, le=100)] = 30
-    policy_words: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    policy_words: Annotated[tuple[Words, ...], _DISTINCT] = ()
     max_drafts: Annotated[int, Field(ge=1, le=200)] = 12
 
     @model_validator(mode="after")
     def _leaves_no_overlap(self) -> Self:
         if self.reject_below > self.approve_from:
-            raise _refuse("given a reject_below that is not above approve_from")
+            raise _refuse(
+                f"given a reject_below (30 if left out, now {self.reject_below:g}) that is not "
+                f"above approve_from (70 if left out, now {self.approve_from:g})"
+            )
         return self
 
 
@@ -221,19 +229,15 @@ class RedditSource(StrictModel):
     client_secret: SecretRef
     username: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
     password: SecretRef | None = None
-    subreddits: Annotated[tuple[Subreddit, ...], Field(min_length=1)]
-    search_terms: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)
-    ]
+    subreddits: Annotated[tuple[Subreddit, ...], Field(min_length=1), _DISTINCT]
+    search_terms: Annotated[tuple[LongWords, ...], Field(min_length=1), _DISTINCT]
     keep_days: Annotated[int, Field(ge=1, le=3660)] = 365
 
 
 class AmazonSource(StrictModel):
     """The products whose reviews an actor gathers."""
 
-    asins: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")], ...], Field(min_length=1)
-    ]
+    asins: Annotated[tuple[Asin, ...], Field(min_length=1), _DISTINCT]
     country: Country = "US"
     actor: ApifyActor
     max_reviews: Annotated[int, Field(ge=1, le=10_000)] = 500
@@ -310,9 +314,14 @@ class Brand(StrictModel):
 
 
 def allowed_age(dataset: Dataset, windows: Mapping[str, float]) -> timedelta | None:
-    """How old a dataset may be for a brand with these windows; None: never too old."""
+    """How old a dataset may be for a brand with these windows; None: never too old.
+
+    The windows may be unchecked: hours that no brand may have count as none.
+    """
     hours = windows.get(dataset.key)
-    return timedelta(hours=hours) if hours is not None else dataset.fail_after
+    if not isinstance(hours, int | float) or not 0 < hours <= MAX_WINDOW_HOURS:
+        return dataset.fail_after
+    return timedelta(hours=hours)
 
 
 class Organization(StrictModel):
@@ -372,6 +381,19 @@ _HIDDEN = {
 }
 
 
+_SHAPES = {
+    r"^[A-Z]{2}$": "a country's two capital letters such as FR",
+    r"^[A-Za-z0-9_]{2,32}$": "a subreddit's name without r/ such as BuyItForLife",
+    r"^[0-9]{1,32}$": "a page's id, digits only, such as 15087023444",
+    r"^[A-Z0-9]{10}$": "ten capital letters and digits such as B0ABCDEFGH",
+    r"^[0-9]+$": "digits only such as 1234567890",
+    r"^[A-Za-z0-9_-]{1,64}$": "the app's id, letters, digits, - and _, such as aBcDeF-12",
+    r"^[A-Za-z0-9_-]{1,32}$": "an account's name without u/ such as shoes_team",
+    r"^[a-z][a-z0-9-]*:[^\s]+$": "provider:name such as openai:gpt-5-mini",
+}
+"""What each pattern of a field stands for."""
+
+
 def _explain(problem: ErrorDetails) -> str:
     *parent, last = problem["loc"]
     field = ".".join(map(str, problem["loc"]))
@@ -380,14 +402,28 @@ def _explain(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         known = _MODELS[tuple(parent)].model_fields
         return f"{field} is not known; known are {', '.join(known)}"
-    if problem["type"] == "not_allowed":
-        rule = f"it must be {problem['msg']}"
-    else:
-        rule = problem["msg"][0].lower() + problem["msg"][1:]
+    rule = _rule(problem)
     value = problem["input"]
     if last in _HIDDEN or not isinstance(value, str | int | float | bool | None):
         return f"{field} cannot be used: {rule}"
     return f"{field} is {redact(repr(value)[:100])}: {rule}"
+
+
+def _rule(problem: ErrorDetails) -> str:
+    """What is allowed, in the words of a brands file."""
+    match problem["type"]:
+        case "not_allowed":
+            return f"it must be {problem['msg']}"
+        case "string_pattern_mismatch":
+            return f"it must be {_SHAPES[problem['ctx']['pattern']]}"
+        case "tuple_type":
+            return "it must be a list such as [one, another]"
+        case "too_short":
+            return "it must be a list of at least one"
+        case "model_type" | "dict_type":
+            return "it must hold names and their values such as {name: value}"
+        case _:
+            return problem["msg"][0].lower() + problem["msg"][1:]
 
 
 def resolve_secret(ref: str) -> str:

@@ -6,7 +6,7 @@ Every change names its `actor` (`cli:alice`) and is written to the audit log in 
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -17,10 +17,13 @@ import yaml
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from pipeline_assets.brands.models import Brand, Organization, parse_brand
+from pipeline_assets.datasets import DATASETS
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, organizations
+
+Row = dict[str, Any]
 
 _PAUSE_COLUMNS = {"paused_at", "paused_reason", "paused_until"}
 _BRAND_COLUMNS = [brands.c[name] for name in Brand.model_fields]
@@ -96,7 +99,8 @@ def apply_brands(
         raise InvalidConfigError(f"Named more than once: {', '.join(doubled)}.")
     added, changed, unchanged = [], [], []
     with write_transaction(engine) as connection:
-        stored = {brand.id: brand for brand in read_brands(connection)}
+        named = {brand.id for brand in wanted}
+        stored = {row["id"]: row for row in read_rows(connection, brand_ids=named)}
         for brand in wanted:
             if brand.id not in stored:
                 _insert_brand(connection, brand, actor=actor, now=now)
@@ -109,9 +113,24 @@ def apply_brands(
 
 
 def list_brands(engine: Engine, *, organization_ids: Collection[str] | None = None) -> list[Brand]:
-    """All brands, or those of these organizations, by id."""
+    """All brands, or those of these organizations, by id; as of `read_brands`."""
     with engine.connect() as connection:
         return read_brands(connection, organization_ids=organization_ids)
+
+
+def list_brand_ids(engine: Engine) -> list[str]:
+    """The ids of all brands, also of those that cannot be read, in order."""
+    with engine.connect() as connection:
+        return sorted(connection.execute(select(brands.c.id)).scalars())
+
+
+def list_unreadable(
+    engine: Engine, *, organization_ids: Collection[str] | None = None
+) -> dict[str, InvalidConfigError]:
+    """What is wrong with each brand that `list_brands` leaves aside, by its id."""
+    with engine.connect() as connection:
+        rows = read_rows(connection, organization_ids=organization_ids)
+    return parse_rows(rows)[1]
 
 
 def read_brands(
@@ -120,14 +139,54 @@ def read_brands(
     organization_ids: Collection[str] | None = None,
     brand_ids: Collection[str] | None = None,
 ) -> list[Brand]:
-    """All brands, those of these organizations, or these as far as they exist; by id."""
+    """All brands, those of these organizations, or these as far as they exist; by id.
+
+    One whose row cannot be read is left aside: it harms no other. `list_unreadable` names it.
+    """
+    rows = read_rows(connection, organization_ids=organization_ids, brand_ids=brand_ids)
+    return parse_rows(rows)[0]
+
+
+def read_rows(
+    connection: Connection,
+    *,
+    organization_ids: Collection[str] | None = None,
+    brand_ids: Collection[str] | None = None,
+) -> list[Row]:
+    """What the registry holds of all brands, or of those in both sets; unchecked, by id."""
     statement = select(*_BRAND_COLUMNS)
     if organization_ids is not None:
         statement = statement.where(brands.c.organization_id.in_(organization_ids))
     if brand_ids is not None:
         statement = statement.where(brands.c.id.in_(brand_ids))
-    found = [Brand.model_validate(dict(row)) for row in connection.execute(statement).mappings()]
-    return sorted(found, key=lambda brand: brand.id)  # the databases' orders differ
+    found = [dict(row) for row in connection.execute(statement).mappings()]
+    return sorted(found, key=itemgetter("id"))  # the databases' orders differ
+
+
+def parse_rows(rows: Iterable[Row]) -> tuple[list[Brand], dict[str, InvalidConfigError]]:
+    """The brands of these rows, and what is wrong with each that cannot be read, by its id."""
+    readable, unreadable = [], {}
+    for row in rows:
+        try:
+            readable.append(parse_row(row))
+        except InvalidConfigError as error:
+            unreadable[row["id"]] = error
+    return readable, unreadable
+
+
+def parse_row(row: Row) -> Brand:
+    """The brand that a row of the registry describes.
+
+    Raises: InvalidConfigError, with how to repair it.
+    """
+    try:
+        return parse_brand(row)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(
+            f"{error} So it stands in the registry.",
+            advice="Write the brand into a file as it shall be, and "
+            "`pipeline-assets brands apply FILE`.",
+        ) from None
 
 
 class BrandSummary(NamedTuple):
@@ -156,7 +215,8 @@ def read_summaries(
 ) -> dict[str, BrandSummary]:
     """Every brand's summary by its id, in that order, as it was checked on the way in.
 
-    Checking a thousand brands again takes longer than all else that a page needs of them.
+    Checking a thousand brands again takes longer than all else that a page needs of them. Windows
+    of datasets that are no more are left out.
     """
     statement = select(*(brands.c[name] for name in BrandSummary._fields))
     if organization_ids is not None:
@@ -164,7 +224,8 @@ def read_summaries(
     summaries = (BrandSummary(*row) for row in connection.execute(statement).all())
     return {
         brand.id: brand._replace(
-            sources=frozenset(name for name, source in brand.sources.items() if source)  # type: ignore[attr-defined]
+            sources=frozenset(name for name, source in brand.sources.items() if source),  # type: ignore[attr-defined]
+            windows={key: hours for key, hours in brand.windows.items() if key in DATASETS},
         )
         for brand in sorted(summaries, key=itemgetter(0))
     }
@@ -266,8 +327,8 @@ def _read_brand(
     statement = select(*_BRAND_COLUMNS).where(brands.c.id == brand_id)
     row = connection.execute(statement).mappings().first()
     if row and (organization_ids is None or row["organization_id"] in organization_ids):
-        return Brand.model_validate(dict(row))
-    known = [brand.id for brand in read_brands(connection, organization_ids=organization_ids)]
+        return parse_row(dict(row))
+    known = [each["id"] for each in read_rows(connection, organization_ids=organization_ids)]
     close = difflib.get_close_matches(brand_id, known, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise InvalidConfigError(
@@ -284,16 +345,20 @@ def _insert_brand(connection: Connection, brand: Brand, *, actor: str, now: date
 
 
 def _change_brand(
-    connection: Connection, brand: Brand, stored: Brand, *, actor: str, now: datetime
+    connection: Connection, brand: Brand, stored: Row, *, actor: str, now: datetime
 ) -> bool:
     """Bring a stored brand to what is wanted, apart from its pause; False when it is already."""
-    if brand.organization_id != stored.organization_id:
+    if brand.organization_id != stored["organization_id"]:
         raise InvalidConfigError(
-            f"Brand {brand.id} belongs to organization {stored.organization_id},"
+            f"Brand {brand.id} belongs to organization {stored['organization_id']},"
             f" not to {brand.organization_id}.",
             advice="Choose another id: a brand does not move, its history would move with it.",
         )
-    before, after = _to_row(stored), _to_row(brand)
+    try:
+        before = _to_row(parse_row(stored))
+    except InvalidConfigError:  # applying it is how it is repaired
+        before = stored
+    after = _to_row(brand)
     changed = [name for name in after if after[name] != before[name]]
     if not changed:
         return False
@@ -312,7 +377,7 @@ def _check_organization(connection: Connection, brand: Brand) -> None:
         )
 
 
-def _to_row(brand: Brand) -> dict[str, Any]:
+def _to_row(brand: Brand) -> Row:
     return brand.model_dump(mode="json", exclude=_PAUSE_COLUMNS)
 
 

@@ -1,5 +1,6 @@
 """`pipeline-assets brands`: the registry from the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import click
 
 from pipeline_assets.brands import registry
 from pipeline_assets.brands.models import Brand, parse_brand
-from pipeline_assets.cli.installation import actor, open_dagster, open_installation
+from pipeline_assets.cli.installation import actor, open_dagster, open_installation, tell_unreadable
 from pipeline_assets.cli.instants import parse_instant
 from pipeline_assets.cli.output import json_option, print_json, print_table
 from pipeline_assets.clock import utcnow
@@ -93,12 +94,21 @@ def add(
 def list_(*, organization_id: str | None, as_json: bool) -> None:
     """List the brands."""
     organization_ids = [organization_id] if organization_id else None
-    found = registry.list_brands(open_installation().engine, organization_ids=organization_ids)
+    engine = open_installation().engine
+    found = registry.list_brands(engine, organization_ids=organization_ids)
+    is_all = not tell_unreadable(engine, organization_ids=organization_ids)
     rows = [_as_row(brand) for brand in found]
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(["id", "name", "organization_id", "timezone", "ad_accounts", "paused_at"], rows)
+        shown = [
+            row | {"sources": sorted(brand.sources.configured)}
+            for row, brand in zip(rows, found, strict=True)
+        ]
+        columns = ["id", "name", "organization_id", "timezone", "sources"]
+        print_table([*columns, "ad_accounts", "paused_at"], shown)
+    elif not is_all:
+        click.echo("No brand can be read.")
     elif organization_id:
         click.echo(f"Organization {organization_id} has no brand.")
     else:
@@ -204,7 +214,7 @@ def _tell_dagster(installation: Installation) -> None:
     """Bring Dagster's partitions up to date at once; the sensor would do it within 30 s."""
     from pipeline_assets.control.brand_partitions import sync_partitions  # noqa: PLC0415 - heavy
 
-    brand_ids = [brand.id for brand in registry.list_brands(installation.engine)]
+    brand_ids = registry.list_brand_ids(installation.engine)
     try:
         with open_dagster(installation.settings) as instance:
             sync_partitions(instance, brand_ids)
@@ -238,6 +248,20 @@ def _print_brand(brand: Brand, *, as_json: bool) -> None:
     if as_json:
         print_json(row)
         return
-    row |= {"token": brand.sources.meta.token if brand.sources.meta else None}
-    del row["sources"]
+    for name in ("sources", "ad_accounts"):
+        del row[name]
+    row |= _in_one_level(brand.sources.model_dump(exclude_none=True))
     print_table(["field", "value"], [{"field": key, "value": row[key]} for key in row])
+
+
+def _in_one_level(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The sources' fields as `templates.actor.token`; of an actor's input the names alone."""
+    rows: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, Mapping):
+            rows[prefix + name] = value
+        elif name == "input":  # somebody may have put a secret there
+            rows[prefix + name] = list(value)
+        else:
+            rows |= _in_one_level(value, f"{prefix}{name}.")
+    return rows

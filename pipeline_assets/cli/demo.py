@@ -154,7 +154,7 @@ def _register_brands(installation: Installation, simulator: SimulatorServer) -> 
         now=utcnow(),
     )
     with open_dagster(installation.settings) as instance:
-        sync_partitions(instance, [b.id for b in registry.list_brands(installation.engine)])
+        sync_partitions(instance, registry.list_brand_ids(installation.engine))
 
 
 def _secrets_folder(installation: Installation) -> Path:

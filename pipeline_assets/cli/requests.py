@@ -172,7 +172,7 @@ def progress_row(progress: RequestProgress) -> dict[str, Any]:
 
 
 def print_datasets(progress: RequestProgress) -> None:
-    """Print each dataset's outcome and, below, what is wrong and what to do about it."""
+    """Print each dataset's outcome and, below, what is missing or wrong and what to do about it."""
     rows = [_dataset_row(each) for each in progress.datasets]
     has_several_brands = is_all_brands(progress.request.brand_id)
     columns = ["brand_id"] if has_several_brands else []
@@ -180,6 +180,10 @@ def print_datasets(progress: RequestProgress) -> None:
     output = console()
     for brand_id, reason in progress.left_out.items():
         output.print(f"{brand_id} is left out: {reason}.", markup=False)
+    for each in progress.datasets:
+        if each.missing is not None:
+            whose = f"{each.brand_id} " if has_several_brands else ""
+            output.print(f"{whose}{each.dataset}: {each.missing}", markup=False)
     for line in _problems(progress):
         output.print(line, markup=False)
     if progress.retry is not None:

@@ -9,7 +9,7 @@ import click
 import yaml
 from dotenv import dotenv_values
 
-from pipeline_assets.brands.registry import list_brands
+from pipeline_assets.brands.registry import list_brand_ids
 from pipeline_assets.cli.installation import INSTANCE_FILE, open_dagster
 from pipeline_assets.cli.output import json_option, print_json
 from pipeline_assets.control.brand_partitions import sync_partitions
@@ -71,7 +71,7 @@ def prepare() -> Installation:
     engine.dispose()
     installation = Installation(settings)
     with open_dagster(settings) as instance:
-        sync_partitions(instance, [brand.id for brand in list_brands(installation.engine)])
+        sync_partitions(instance, list_brand_ids(installation.engine))
     return installation
 
 

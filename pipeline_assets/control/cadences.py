@@ -4,7 +4,6 @@ Belongs here: setting, pausing and finding cadences, and storing what is due. Wh
 worked out in `cadence_ticks.py`; a stored request starts as any other does.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -37,6 +36,7 @@ from pipeline_assets.control.targets import (
     organization_of,
     parse_target,
     read_target,
+    read_target_rows,
 )
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import InvalidConfigError
@@ -320,7 +320,7 @@ def store_due(engine: sa.Engine, *, now: datetime) -> DueSummary:
             return DueSummary()
     with write_transaction(engine) as connection:
         due = _take_due(connection, now)
-        brand_rows = _brand_rows(connection, {cadence.brand_id for cadence in due})
+        brand_rows = read_target_rows(connection, {cadence.brand_id for cadence in due})
         ticks = [_tick(each, brand_rows.get(each.brand_id, ()), now=now) for each in due]
         if ticks:  # else another scheduler has been faster
             ticks = _request(connection, ticks, now=now)
@@ -424,22 +424,6 @@ def _take_due(connection: sa.Connection, now: datetime) -> list[Cadence]:
     """Those due, locked: another scheduler passes over them (on SQLite it waits for our end)."""
     query = _due_query(now).limit(MAX_DUE_AT_ONCE).with_for_update(skip_locked=True)
     return sorted(_cadences(connection, query), key=lambda cadence: cadence.target)
-
-
-def _brand_rows(
-    connection: sa.Connection, target_ids: Collection[str]
-) -> Mapping[str, Sequence[Row]]:
-    """What the registry holds of each target's brands, unchecked: one bad row harms no other."""
-    organization_ids = set(filter(None, map(organization_of, target_ids)))
-    columns = [brands.c[name] for name in Brand.model_fields]
-    query = sa.select(*columns).where(
-        brands.c.id.in_(target_ids) | brands.c.organization_id.in_(organization_ids)
-    )
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in connection.execute(query).mappings():
-        for target_id in (row["id"], all_brands_id(row["organization_id"])):
-            found[target_id].append(dict(row))
-    return found
 
 
 def _write_ticks(connection: sa.Connection, ticks: Sequence[_Tick]) -> None:

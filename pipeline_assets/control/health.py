@@ -19,7 +19,7 @@ import requests as http
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import list_brands
+from pipeline_assets.brands.registry import list_brands, list_unreadable
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control import dagster_log
 from pipeline_assets.control.brand_access import examine_brands
@@ -278,6 +278,14 @@ def _check_projection(subject: _Subject) -> _Answers:
     yield HealthCheck("projection", True, "Status knows all that happened in Dagster.")
 
 
+def _check_registry(subject: _Subject) -> _Answers:
+    unreadable = list_unreadable(subject.installation.engine)
+    for error in unreadable.values():
+        yield _failed("registry", error)
+    if not unreadable:
+        yield HealthCheck("registry", True, "Every brand can be read.")
+
+
 def _check_requests(subject: _Subject) -> _Answers:
     due_at = sa.case(
         (requests.c.not_before > requests.c.requested_at, requests.c.not_before),
@@ -421,6 +429,7 @@ _CHECKS: tuple[_Check, ...] = (
     _Check("daemon", _check_daemon, needs=("dagster storage",)),
     _Check("automation", _check_automation, needs=("dagster storage",)),
     _Check("projection", _check_projection, needs=("migrations", "dagster storage")),
+    _Check("registry", _check_registry, needs=("migrations",)),
     _Check("requests", _check_requests, needs=("migrations",)),
     _Check("disk", _check_disk),
     _Check("open files", _check_open_files),

@@ -26,7 +26,7 @@ from pipeline_assets.control.requests import (
 )
 from pipeline_assets.control.resyncs import piece_ended, windowed_datasets
 from pipeline_assets.control.run_tags import REQUEST_ID, lane_tags
-from pipeline_assets.control.targets import AllBrands, Target, read_targets
+from pipeline_assets.control.targets import AllBrands, Target, parse_target, read_target_rows
 from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage.engine import write_transaction
@@ -91,11 +91,12 @@ def choose_launches(
         due = _read_due(
             connection, now=now, room=slots * WAITING_PER_SLOT, default_app_id=default_app_id
         )
-        found = read_targets(connection, {request.brand_id for request in due})
+        rows = read_target_rows(connection, {request.brand_id for request in due})
     launches, rejected = [], []
     for request in due:
         try:
-            launches.append(_launch(request, found.get(request.brand_id), now=now))
+            target = parse_target(request.brand_id, rows[request.brand_id])
+            launches.append(_launch(request, target, now=now))
         except InvalidConfigError as error:
             rejected.append((request, error))
     if rejected:
@@ -212,12 +213,7 @@ def shared_limits(brand: Brand, keys: Iterable[str], default_app_id: str) -> set
     return {key for key in keys if ":".join(key.split(":")[:2]) in own}
 
 
-def _launch(request: Request, target: Target | None, *, now: datetime) -> Launch:
-    if target is None:
-        raise InvalidConfigError(
-            f"There is no brand {request.brand_id!r}.",
-            advice="`pipeline-assets brands list` shows all.",
-        )
+def _launch(request: Request, target: Target, *, now: datetime) -> Launch:
     wish = Wish(
         brand_id=target.id,
         job=request.job,

@@ -41,7 +41,8 @@ class DatasetProgress:
     """The last attempt of a request at one dataset.
 
     While it runs, `stage`, `done` and `total` are what it said of itself at `beat_at`; when it has
-    ended, `outcome`, `records` and the error tell how. Nothing is set before it began.
+    ended, `outcome`, `records` and the error tell how, and `missing` why it stored nothing new
+    though it went well. Nothing is set before it began.
     """
 
     brand_id: str
@@ -52,6 +53,7 @@ class DatasetProgress:
     total: int | None
     beat_at: datetime | None
     records: int | None
+    missing: str | None
     error_class: str | None
     error_message: str | None
     advice: str | None
@@ -282,10 +284,12 @@ def _datasets(
 
 def _dataset(key: tuple[str, str], attempt: Row, beat: Row) -> DatasetProgress:
     how = ("records", "error_class", "error_message", "advice")
+    missing = (attempt.get("metadata") or {}).get("missing")
     return DatasetProgress(
         brand_id=key[0],
         dataset=key[1],
         outcome=attempt.get("outcome"),
         **{name: beat.get(name) for name in ("stage", "done", "total", "beat_at")},
         **{name: attempt.get(name) for name in how},
+        missing=missing if isinstance(missing, str) else None,
     )

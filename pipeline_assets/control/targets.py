@@ -8,17 +8,22 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from pipeline_assets.brands.models import Brand, parse_brand
-from pipeline_assets.brands.registry import get_brand, list_organizations, read_brands
+from pipeline_assets.brands.models import Brand
+from pipeline_assets.brands.registry import (
+    Row,
+    get_brand,
+    list_organizations,
+    parse_row,
+    parse_rows,
+    read_rows,
+)
 from pipeline_assets.control.run_tags import ALL_BRANDS
 from pipeline_assets.datasets import DATASETS, Job
 from pipeline_assets.errors import InvalidConfigError
-
-Row = dict[str, Any]
 
 
 def all_brands_id(organization_id: str) -> str:
@@ -57,6 +62,8 @@ class AllBrands:
 
     organization_id: str
     brands: tuple[Brand, ...]
+    unreadable: tuple[str, ...] = ()
+    """The ids of further brands, whose rows cannot be read."""
 
     @property
     def id(self) -> str:
@@ -77,11 +84,22 @@ class AllBrands:
     def left_out(
         self, job: Job, *, now: datetime, among: Collection[str] | None = None
     ) -> dict[str, str]:
-        """The brands that a run of the job would take but for their pause, each with why."""
-        return {
+        """The brands that a run of the job passes over, each with why.
+
+        Those that it would take but for their pause, and those that cannot be read.
+        """
+        paused = {
             brand.id: f"it is paused: {brand.paused_reason}"
             for brand in self.configured_for(job)
-            if brand.is_paused(now) and (among is None or brand.id in among)
+            if brand.is_paused(now)
+        }
+        broken = dict.fromkeys(
+            self.unreadable, "it cannot be read, and `pipeline-assets brands list` says why"
+        )
+        return {
+            brand_id: reason
+            for brand_id, reason in sorted((paused | broken).items())
+            if among is None or brand_id in among
         }
 
     def choose(self, job: Job, *, now: datetime, among: Collection[str] | None = None) -> Choice:
@@ -97,11 +115,13 @@ class AllBrands:
             if brand.id not in left_out and (among is None or brand.id in among)
         )
         if not chosen:
-            paused = f" ({', '.join(left_out)} paused)" if left_out else ""
+            paused = [each for each in left_out if each not in self.unreadable]
+            found = {"paused": paused, "not to be read": self.unreadable}
+            because = "; ".join(f"{', '.join(ids)} {how}" for how, ids in found.items() if ids)
             raise InvalidConfigError(
                 f"Organization {self.organization_id} has no brand that {job.name} could work on "
-                f"now{paused}.",
-                advice="Resume a brand." if left_out else "Configure its source for a brand.",
+                f"now{because and f' ({because})'}.",
+                advice="Resume a brand." if paused else "Configure its source for a brand.",
             )
         return Choice(chosen, left_out)
 
@@ -134,21 +154,32 @@ def read_target(
 
 
 def read_targets(connection: sa.Connection, target_ids: Collection[str]) -> dict[str, Target]:
-    """These targets by id; a brand that does not exist has none, an organization may be empty."""
+    """These targets by id; an organization may be empty.
+
+    A brand that does not exist, or cannot be read, has none: it harms no other.
+    """
+    found = {}
+    for target_id, rows in read_target_rows(connection, target_ids).items():
+        try:
+            found[target_id] = parse_target(target_id, rows)
+        except InvalidConfigError:
+            continue
+    return found
+
+
+def read_target_rows(
+    connection: sa.Connection, target_ids: Collection[str]
+) -> dict[str, Sequence[Row]]:
+    """What the registry holds of each target's brands, unchecked; a target may have none."""
     organizations = {each: organization_of(each) for each in target_ids}
     brand_ids = {each for each, organization_id in organizations.items() if organization_id is None}
-    found: dict[str, Target] = {
-        brand.id: brand for brand in read_brands(connection, brand_ids=brand_ids)
-    }
+    found: dict[str, list[Row]] = {each: [] for each in target_ids}
+    for row in read_rows(connection, brand_ids=brand_ids) if brand_ids else ():
+        found[row["id"]].append(row)
     wanted = set(filter(None, organizations.values()))
-    theirs = read_brands(connection, organization_ids=wanted) if wanted else []
-    return found | {
-        all_brands_id(organization_id): AllBrands(
-            organization_id=organization_id,
-            brands=tuple(brand for brand in theirs if brand.organization_id == organization_id),
-        )
-        for organization_id in wanted
-    }
+    for row in read_rows(connection, organization_ids=wanted) if wanted else ():
+        found[all_brands_id(row["organization_id"])].append(row)
+    return dict(found)
 
 
 def parse_target(target_id: str, rows: Sequence[Row]) -> Target:
@@ -157,16 +188,17 @@ def parse_target(target_id: str, rows: Sequence[Row]) -> Target:
     Of all brands of an organization, one whose row cannot be read is left aside: it harms no other.
 
     Raises:
-        InvalidConfigError: the one brand cannot be read.
+        InvalidConfigError: the one brand does not exist or cannot be read.
     """
     organization_id = organization_of(target_id)
     if organization_id is None:
-        (row,) = rows
-        return parse_brand(row)
-    readable = []
-    for row in rows:
-        try:
-            readable.append(parse_brand(row))
-        except InvalidConfigError:  # its own cadences and pages say so
-            continue
-    return AllBrands(organization_id=organization_id, brands=tuple(readable))
+        if not rows:
+            raise InvalidConfigError(
+                f"There is no brand {target_id!r}.",
+                advice="`pipeline-assets brands list` shows all.",
+            )
+        return parse_row(rows[0])
+    readable, unreadable = parse_rows(rows)
+    return AllBrands(
+        organization_id=organization_id, brands=tuple(readable), unreadable=tuple(unreadable)
+    )

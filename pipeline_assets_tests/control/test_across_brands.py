@@ -26,7 +26,7 @@ from pipeline_assets.control.cadences import (
 from pipeline_assets.control.dagster_log import Failure, RunHistory, RunState
 from pipeline_assets.control.history import read_history
 from pipeline_assets.control.launching import choose_launches
-from pipeline_assets.control.request_progress import list_active, read_progress
+from pipeline_assets.control.request_progress import list_active, read_progress, read_progresses
 from pipeline_assets.control.requests import (
     RequestState,
     Trigger,
@@ -341,6 +341,29 @@ def test_a_cadence_for_all_brands_makes_one_request(loop: Any) -> None:
     assert len(choose(loop).launches) == 1
 
 
+def test_a_brand_that_cannot_be_read_stops_neither_the_others_nor_the_pages(loop: Any) -> None:
+    request, own = wish(loop), loop.wish("one", JOB)
+    other = loop.wish("acme")
+    wrong = {"templates": {"search_terms": ["shoes"], "approve_from": -5}}
+    with write_transaction(loop.engine) as connection:
+        connection.execute(brands.update().where(brands.c.id == "one").values(sources=wrong))
+    found = read_progresses(loop.engine, list_active(loop.engine, now=loop.now), now=loop.now)
+    left_out = {each.request.id: each.left_out for each in found}
+    assert left_out[request.id] == {
+        "one": "it cannot be read, and `pipeline-assets brands list` says why"
+    }
+    made = choose(loop)
+    assert {launch.request_id: launch.brand_ids for launch in made.launches} == {
+        request.id: ("three", "two"),
+        other.id: ("acme",),
+    }
+    assert made.rejected_count == 1
+    ended = loop.see(own)
+    assert ended.state is RequestState.FAILED
+    assert ended.error_message.startswith("Brand one: sources.templates.approve_from is -5: input")
+    assert "brands apply FILE" in ended.advice
+
+
 def test_a_tick_without_any_brand_to_work_on_says_so(loop: Any) -> None:
     made = set_cadence(loop.engine, EVERYBODY, JOB, "daily", actor="cli:alice", now=loop.now)
     with write_transaction(loop.engine) as connection:  # one that cannot be read harms no other
@@ -350,7 +373,10 @@ def test_a_tick_without_any_brand_to_work_on_says_so(loop: Any) -> None:
     summary = store_due(loop.engine, now=made.next_run_at)
     assert summary.requested == ()
     (said,) = summary.skipped.values()
-    assert said.startswith("refused: Organization default has no brand that template_approval")
+    assert said == (
+        "refused: Organization default has no brand that template_approval could work on now"
+        " (three, two paused; one not to be read)."
+    )
 
 
 def test_a_cadence_for_all_brands_can_be_paused_and_wants_a_job_that_does_all(loop: Any) -> None:

@@ -31,7 +31,7 @@ from pipeline_assets.resources.installation import Installation
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.meta import GraphClient
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import requests
+from pipeline_assets.storage.tables import brands, requests
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -144,6 +144,18 @@ def test_a_request_waits_too_long_half_an_hour_after_it_was_due(
     )
     both = ask("requests", installation, instance, now=limit + 2 * TICK)
     assert both.detail.startswith("2 wait")
+
+
+def test_a_brand_that_cannot_be_read_is_named_with_what_to_do(
+    installation: Installation, instance: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    assert ask("registry", installation, instance).is_ok is True
+    with write_transaction(engine) as connection:
+        connection.execute(brands.update().where(brands.c.id == "acme").values(timezone="Mars"))
+    broken = ask("registry", installation, instance)
+    assert broken.is_ok is False
+    assert broken.detail.startswith("Brand acme: timezone is 'Mars': it must be an IANA time zone")
+    assert "brands apply FILE" in broken.fix
 
 
 def test_the_projection_may_be_two_minutes_behind(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_assets.brands.models import Brand, parse_brand, resolve_secret
+from pipeline_assets.brands.models import _SHAPES, Brand, parse_brand, resolve_secret
 from pipeline_assets.datasets import DATASETS, JOBS, Source
 from pipeline_assets.errors import CredentialError, InvalidConfigError
 from pipeline_assets.redaction import MASK, redact
@@ -137,7 +137,7 @@ def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str)
             {"sources": {"meta": meta_data(ad_accounts=["act_1", "1"])}},
             (
                 "Brand acme: sources.meta.ad_accounts cannot be used:"
-                " it must be each ad account once (act_1 comes twice)."
+                " it must be a list without doubles (act_1 comes twice)."
             ),
         ),
         (
@@ -162,6 +162,103 @@ def test_another_id_is_refused_with_the_value_and_what_is_allowed(brand_id: str)
 )
 def test_one_clear_sentence_says_what_is_wrong(changes: dict[str, Any], message: str) -> None:
     assert refusal(**changes) == message
+
+
+def templates(**changes: object) -> dict[str, Any]:
+    return {"templates": {"search_terms": ["shoes"]} | changes}
+
+
+def reddit(**changes: object) -> dict[str, Any]:
+    names = {"client_id": "aBc", "client_secret": "env:X", "username": "me"}
+    return {"reddit": {**names, "subreddits": ["running"], "search_terms": ["shoes"]} | changes}
+
+
+def amazon(**changes: object) -> dict[str, Any]:
+    actor = {"actor": "me/reviews", "token": "env:X"}
+    return {"amazon": {"asins": ["B0ABCDEFGH"], "actor": actor} | changes}
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (
+            templates(approve_from=0),
+            (
+                "templates cannot be used: it must be given a reject_below (30 if left out, now 30)"
+                " that is not above approve_from (70 if left out, now 0)."
+            ),
+        ),
+        (
+            templates(countries=["fr"]),
+            "templates.countries.0 is 'fr': it must be a country's two capital letters such as FR.",
+        ),
+        (
+            templates(search_terms="running shoes"),
+            (
+                "templates.search_terms is 'running shoes':"
+                " it must be a list such as [one, another]."
+            ),
+        ),
+        (
+            templates(countries=[]),
+            "templates.countries cannot be used: it must be a list of at least one.",
+        ),
+        (
+            {"templates": "shoes"},
+            (
+                "templates cannot be used:"
+                " it must hold names and their values such as {name: value}."
+            ),
+        ),
+        (
+            reddit(username="u/me"),
+            (
+                "reddit.username is 'u/me':"
+                " it must be an account's name without u/ such as shoes_team."
+            ),
+        ),
+        (
+            amazon(asins=["b0abc"]),
+            (
+                "amazon.asins.0 is 'b0abc':"
+                " it must be ten capital letters and digits such as B0ABCDEFGH."
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_told_by_an_example(
+    sources: dict[str, Any], message: str
+) -> None:
+    assert refusal(sources=sources) == f"Brand acme: sources.{message}"
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        templates(page_ids=["7", 7]),
+        templates(search_terms=["shoes", "shoes"]),
+        templates(countries=["FR", "DE", "FR"]),
+        templates(policy_words=["cure", "cure"]),
+        reddit(subreddits=["running", "running"]),
+        reddit(search_terms=["shoes", "shoes"]),
+        amazon(asins=["B0ABCDEFGH", "B0ABCDEFGH"]),
+    ],
+)
+def test_a_list_with_doubles_is_refused_like_that_of_ad_accounts(sources: dict[str, Any]) -> None:
+    assert "it must be a list without doubles (" in refusal(sources=sources)
+
+
+def patterns_in(schema: object) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(patterns_in, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("pattern")
+    return set().union(*map(patterns_in, schema.values())) | ({own} if own else set())
+
+
+def test_no_field_is_explained_by_a_bare_regular_expression() -> None:
+    assert patterns_in(Brand.model_json_schema()) == set(_SHAPES)
 
 
 def test_an_empty_list_of_accounts_is_refused() -> None:

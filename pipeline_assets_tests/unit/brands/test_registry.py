@@ -14,14 +14,17 @@ from pipeline_assets.brands.registry import (
     add_organization,
     apply_brands,
     get_brand,
+    list_brand_ids,
     list_brands,
     list_organizations,
+    list_unreadable,
     load_brands_file,
     pause_brand,
     resume_brand,
 )
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage.audit import read_audit
+from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands
 
 NOW = datetime(2026, 7, 25, 12, 0, tzinfo=UTC)
@@ -49,6 +52,36 @@ def test_a_brand_is_read_back_as_it_was_added(engine: Engine) -> None:
     add_brand(engine, brand, actor="test", now=NOW)
     assert get_brand(engine, "acme") == brand
     assert list_brands(engine) == [brand]
+
+
+def test_a_row_that_cannot_be_read_is_left_aside_named_and_mended_by_applying(
+    engine: Engine,
+) -> None:
+    templates = {"templates": {"search_terms": ["shoes"], "approve_from": 70}}
+    wanted = [make_brand("bad", sources=templates), make_brand("good")]
+    apply_brands(engine, wanted, actor="test", now=NOW)
+    pause_brand(engine, "bad", reason="holiday", actor="test", now=NOW)
+    wrong = {"templates": {"search_terms": ["shoes"], "approve_from": -5}}
+    with write_transaction(engine) as connection:
+        connection.execute(brands.update().where(brands.c.id == "bad").values(sources=wrong))
+    assert [brand.id for brand in list_brands(engine)] == ["good"]
+    assert list_brand_ids(engine) == ["bad", "good"]
+    (problem,) = list_unreadable(engine).values()
+    with pytest.raises(InvalidConfigError) as caught:
+        get_brand(engine, "bad")
+    assert refusal(caught) == (str(problem), problem.advice)
+    assert refusal(caught) == (
+        (
+            "Brand bad: sources.templates.approve_from is -5: input should be greater than or equal"
+            " to 0. So it stands in the registry."
+        ),
+        "Write the brand into a file as it shall be, and `pipeline-assets brands apply FILE`.",
+    )
+    applied = apply_brands(engine, wanted, actor="test", now=LATER)
+    assert applied == AppliedBrands(added=(), changed=("bad",), unchanged=("good",))
+    assert get_brand(engine, "bad").paused_reason == "holiday"
+    assert list_unreadable(engine) == {}
+    assert audited(engine)[-1][1:] == ("brand.change", "bad", "default", {"fields": ["sources"]})
 
 
 def test_brands_are_listed_by_id_and_organization(engine: Engine) -> None:
