@@ -12,6 +12,7 @@
         ├── AccessError               the token is fine but may not see this account or object
         ├── InvalidConfigError        a setting, a brand or a request that cannot work as written
         ├── SourceRejectedError       the source calls our request wrong
+        ├── UpstreamFailed            what a dataset is made from is not there: it was not tried
         └── SupersededError           a newer attempt has already written this window
 
 Anything else that is raised is a bug: it is retried like a transient error and shown as a bug.
@@ -83,6 +84,10 @@ class InvalidConfigError(PermanentError):
 
 class SourceRejectedError(PermanentError):
     """The source calls the request itself wrong (an unknown field, an ended version, …)."""
+
+
+class UpstreamFailed(PermanentError):  # noqa: N818 - it is the other dataset that has an error
+    """A dataset was not tried because one that it is made from failed or was never synced well."""
 
 
 class SupersededError(PermanentError):

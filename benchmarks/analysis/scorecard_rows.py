@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
+from pipeline_assets.datasets import DATASETS
 from pipeline_assets.schemas import TABLES, ColumnType
 from pipeline_assets.storage.engine import build_engine, write_transaction
 from pipeline_assets.storage.migrations import upgrade
-from pipeline_assets.storage.tables import DATASET_TABLES
+from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status
 
 _UNTIL = date(2026, 11, 1)
 _NOW = datetime(2026, 11, 2, tzinfo=UTC)
@@ -50,6 +51,13 @@ def fill(url: str, cases: Iterable[Case]) -> None:
             for ago in range(case.days):
                 day = {"date": sa.literal(_UNTIL - timedelta(ago), sa.Date)}
                 _insert(connection, "meta_ads_performance", case, day)
+            connection.execute(
+                dataset_status.insert(),
+                [
+                    {"brand_id": case.brand_id, "dataset": key, "last_success_at": _NOW}
+                    for key in DATASETS["scorecard"].upstream
+                ],
+            )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
     engine.dispose()

@@ -18,9 +18,9 @@ import dagster as dg
 
 from pipeline_assets.assets.partitions import brand_partitions
 from pipeline_assets.clock import utcnow
-from pipeline_assets.control.dagster_log import FAILED_BRANDS, INCOMPLETE
+from pipeline_assets.control.dagster_log import FAILED_BRANDS, INCOMPLETE, has_materialization
 from pipeline_assets.datasets import DATASETS, JOBS, Dataset, home_job
-from pipeline_assets.errors import InvalidConfigError, PipelineError, TransientError
+from pipeline_assets.errors import InvalidConfigError, PipelineError, TransientError, UpstreamFailed
 from pipeline_assets.redaction import redact
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.schemas import SCHEMAS, TableSchema
@@ -283,6 +283,7 @@ def _compute(
     started_at = utcnow()
     installation: Installation = context.resources.installation
     brand = get_brand(installation.engine, brand_id)
+    _check_upstream(context.instance, installation, brand, dataset)
     heartbeat = Heartbeat(
         installation.engine,
         run_id=context.run.run_id,
@@ -304,6 +305,38 @@ def _compute(
     with heartbeat:
         outcome = compute(attempt)
         return outcome, _check_row_count(attempt, outcome.records)
+
+
+def _check_upstream(
+    instance: dg.DagsterInstance, installation: Installation, brand: "Brand", dataset: Dataset
+) -> None:
+    """Refuse what would be made from nothing: an empty result would pass for a success.
+
+    Dagster's log knows what the projection has yet to learn, of this very run too, and what was
+    stored in part; the projection outlives the log.
+
+    Raises:
+        UpstreamFailed: nothing was ever stored of a dataset that this one is made from.
+    """
+    from pipeline_assets.control.attempts import datasets_with_success  # noqa: PLC0415
+
+    needed = [key for key in dataset.upstream if brand.sources.has(DATASETS[key].source)]
+    known = datasets_with_success(installation.engine, brand.id) if needed else set()
+    missing = [
+        key
+        for key in needed
+        if key not in known and not has_materialization(instance, key, brand.id)
+    ]
+    if missing:
+        names = ", ".join(missing)
+        syncs = dict.fromkeys(
+            f"`pipeline-assets sync {brand.id} {home_job(key).name}`" for key in missing
+        )
+        raise UpstreamFailed(
+            f"Not tried because {names} {'has' if len(missing) == 1 else 'have'} never been synced "
+            "well.",
+            advice=f"Sync that first: {', '.join(syncs)}.",
+        )
 
 
 def _check_row_count(attempt: Attempt, records: int) -> Check:

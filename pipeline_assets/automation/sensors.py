@@ -29,10 +29,10 @@ _SLOTS_WITHOUT_LIMIT = 100
 )
 def sync_brands(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """The command line does the same at once; this catches whatever changed otherwise."""
-    from pipeline_assets.brands.registry import list_brands  # noqa: PLC0415 - keeps imports light
+    from pipeline_assets.brands.registry import list_brand_ids  # noqa: PLC0415 - keeps imports light
 
     installation: Installation = context.resources.installation
-    brand_ids = [brand.id for brand in list_brands(installation.engine)]
+    brand_ids = list_brand_ids(installation.engine)
     changes = partition_changes(context.instance, brand_ids)
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if changes.add:

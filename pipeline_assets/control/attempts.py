@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pipeline_assets.storage.tables import dataset_attempts
+from pipeline_assets.storage.tables import dataset_attempts, dataset_status
 
 Position = tuple[datetime, str, str, str]
 """Where an attempt stands: when it began, its run, brand and dataset."""
@@ -114,3 +114,13 @@ def recent_record_counts(
     )
     with engine.connect() as connection:
         return list(connection.execute(query).scalars())
+
+
+def datasets_with_success(engine: sa.Engine, brand_id: str) -> set[str]:
+    """The brand's datasets that have ever been synced well, as far as the log was projected."""
+    columns = dataset_status.c
+    query = sa.select(columns.dataset).where(
+        columns.brand_id == brand_id, columns.last_success_at.is_not(None)
+    )
+    with engine.connect() as connection:
+        return set(connection.execute(query).scalars())

@@ -192,6 +192,12 @@ def changed_runs(
         after = records[-1].update_timestamp - timedelta(microseconds=1)
 
 
+def has_materialization(instance: dg.DagsterInstance, dataset: str, brand_id: str) -> bool:
+    """Whether the log has the dataset as stored for the brand, if only in part."""
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(dataset), asset_partitions=[brand_id])
+    return bool(instance.fetch_materializations(records, limit=1).records)
+
+
 def running_runs(instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
     """Runs in progress: their step events arrive without changing the run's record."""
     return instance.get_run_records(filters=dg.RunsFilter(statuses=_IN_PROGRESS))

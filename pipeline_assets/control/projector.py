@@ -34,6 +34,7 @@ from pipeline_assets.control.request_tracking import (
 )
 from pipeline_assets.control.retries import RetryPolicies
 from pipeline_assets.datasets import upstream_of
+from pipeline_assets.errors import UpstreamFailed
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import (
     brands,
@@ -161,12 +162,14 @@ def _outcome(history: RunHistory, step: StepHistory, *, blockers: Sequence[str])
         return _ended(history.ended_at, "cancelled", None)
     if step.started_at is None and blockers:
         reason = f"Not tried because {', '.join(blockers)} failed in the same run."
-        return _ended(history.ended_at, "skipped", Failure("UpstreamFailed", reason))
+        return _ended(history.ended_at, "skipped", Failure(UpstreamFailed.__name__, reason))
     failure = history.failure or worker_lost("The run ended before this dataset did.")
     return _ended(history.ended_at, "failed", failure)
 
 
 def _failed(history: RunHistory, step: StepHistory) -> Row:
+    if step.failure is not None and step.failure.error_class == UpstreamFailed.__name__:
+        return _ended(step.failed_at, "skipped", step.failure)
     if step.failure is None or step.failure.error_class != INTERRUPTED:
         return _ended(step.failed_at, "failed", step.failure)
     if history.state is RunState.FAILED:  # ended from outside for a reason: say that one

@@ -104,7 +104,7 @@ def plan_retry(
 
     Only what failed for a reason that may pass is tried again, and what was skipped because of it.
     A dataset behind one that needs a person would be skipped again: it waits for that person.
-    Brands, which stand behind nothing, are never skipped.
+    Of a run over several brands, one that was skipped is no setback: it waits for its own upstream.
     """
     if attempt > policy.count:
         return None

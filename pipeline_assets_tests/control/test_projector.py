@@ -18,7 +18,12 @@ from pipeline_assets.control.dagster_log import (
     changed_runs,
 )
 from pipeline_assets.control.projector import attempts_of, project, rebuild
-from pipeline_assets.control.requests import cancel_request, get_request
+from pipeline_assets.control.requests import (
+    RequestState,
+    cancel_request,
+    get_request,
+    list_requests,
+)
 from pipeline_assets.definitions import build_definitions
 from pipeline_assets.errors import AccessError, CredentialError, RateLimitedError
 from pipeline_assets.resources.installation import Installation
@@ -165,6 +170,35 @@ def test_an_incomplete_dataset_is_no_success_but_what_follows_it_runs(
     assert by_asset["meta_ad_creatives"].description == "act_2 is forbidden."
     assert by_asset["ad_thumbnails"].passed
     assert {check.partition for check in checks} == {"acme"}
+    assert run(thumbnails=succeed).success  # in a run of its own too
+
+
+def test_what_rests_on_a_dataset_that_was_never_synced_is_not_tried_whoever_asks(
+    run: Run, instance: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    run(creatives=fail_with(CredentialError("Expired.", advice="Renew it.")))
+    run(thumbnails=succeed)
+    project(instance, engine)
+    status = status_of(engine, "ad_thumbnails")
+    assert (status["last_attempt_outcome"], status["last_success_at"]) == ("skipped", None)
+    assert status["error_class"] == "UpstreamFailed"
+    assert status["error_message"] == (
+        "Not tried because meta_ad_creatives has never been synced well."
+    )
+    assert status["advice"] == "Sync that first: `pipeline-assets sync acme meta_sync`."
+    request = list_requests(engine)[0]
+    assert (request.state, request.error_class) == (RequestState.FAILED, "UpstreamFailed")
+    assert len(list_requests(engine)) == 2  # nothing is tried again by itself
+
+
+def test_what_rests_on_a_dataset_that_succeeded_once_is_tried_without_the_log_too(
+    run: Run, instance: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    first = run(creatives=succeed)
+    assert run(thumbnails=succeed).success  # what the projection has yet to learn
+    project(instance, engine)
+    instance.delete_run(first.run_id)  # as retention does
+    assert run(thumbnails=succeed).success
 
 
 def _check_events(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:

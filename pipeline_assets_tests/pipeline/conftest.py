@@ -18,11 +18,14 @@ from pipeline_assets.resources.installation import Installation
 from pipeline_assets.settings import Settings
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import AccountSpec, AdKind, TokenSpec, World
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import dataset_status
 
 TOKEN = "EAAPlantedTokenOfTheTests0123456789abcdef"  # searched for in everything that is written
 PARIS, ANGELES = "act_11", "act_12"
 
 Sync = Callable[..., dg.ExecuteInProcessResult]
+HaveSynced = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +97,23 @@ def instance(request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
     with dg.instance_for_test() if is_in_files else dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme"])
         yield instance
+
+
+@pytest.fixture
+def have_synced(engine: sa.Engine) -> HaveSynced:
+    """`have_synced("scorecard", …)`: as if these had been synced well, for tests that store rows.
+
+    What is made from a dataset is not tried before.
+    """
+
+    def store(*datasets: str, brand_id: str = "acme") -> None:
+        row = {"brand_id": brand_id, "last_success_at": utcnow()}
+        with write_transaction(engine) as connection:
+            connection.execute(
+                dataset_status.insert(), [row | {"dataset": dataset} for dataset in datasets]
+            )
+
+    return store
 
 
 @pytest.fixture

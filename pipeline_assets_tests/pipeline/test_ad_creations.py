@@ -47,6 +47,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 Row = dict[str, Any]
 Draft = Callable[[], dg.ExecuteInProcessResult]
+HaveSynced = Callable[..., None]
 
 
 _NEUTRAL: dict[ColumnType, Any] = {
@@ -205,7 +206,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def draft(installation: Installation, instance: dg.DagsterInstance) -> Draft:
+def draft(
+    installation: Installation, instance: dg.DagsterInstance, have_synced: HaveSynced
+) -> Draft:
+    have_synced("template_approvals", brand_id=BRAND)
     job = build_definitions(installation).resolve_job_def("ad_creation")
     return lambda: job.execute_in_process(
         instance=instance, partition_key=BRAND, raise_on_error=False
@@ -485,6 +489,7 @@ def test_a_brand_without_the_source_is_told_what_to_configure(
     assert not draft().success
     project(instance, engine)
     with engine.connect() as connection:
-        status = connection.execute(sa.select(dataset_status)).mappings().one()
+        is_it = dataset_status.c.dataset == DATASET
+        status = connection.execute(sa.select(dataset_status).where(is_it)).mappings().one()
     assert status["error_class"] == "InvalidConfigError"
     assert "brands apply" in status["advice"]

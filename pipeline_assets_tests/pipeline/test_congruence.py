@@ -43,6 +43,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 Row = dict[str, Any]
 Result = dg.ExecuteInProcessResult
 Run = Callable[[], Result]
+HaveSynced = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +108,11 @@ def run(installation: Installation, instance: dg.DagsterInstance) -> Run:
 
 
 @pytest.fixture
-def judged(synced: Installation, engine: sa.Engine, tmp_path: Path, run: Run) -> Result:
+def judged(
+    synced: Installation, engine: sa.Engine, tmp_path: Path, run: Run, have_synced: HaveSynced
+) -> Result:
     """The first judgement of all of the account's ads, in this test's own database."""
+    have_synced("meta_ad_creatives", "landing_pages")
     for schema in UPSTREAM:
         rows = read_rows(synced.engine, schema, brand_id="acme")
         replace_rows(
@@ -262,7 +266,10 @@ def test_an_address_inside_the_network_is_never_asked_for_a_picture(
     assert stored(engine)[key]["visual"] is None
 
 
-def test_a_brand_without_ads_has_no_rows_and_passing_checks(run: Run, engine: sa.Engine) -> None:
+def test_a_brand_without_ads_has_no_rows_and_passing_checks(
+    run: Run, engine: sa.Engine, have_synced: HaveSynced
+) -> None:
+    have_synced("meta_ad_creatives", "landing_pages")
     result = run()
     assert result.success
     assert all(checks_of(result).values())

@@ -33,6 +33,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 Sync = Callable[..., dg.ExecuteInProcessResult]
 Scrape = Callable[[], dg.ExecuteInProcessResult]
 Lead = Callable[..., None]
+HaveSynced = Callable[..., None]
 
 
 @pytest.fixture
@@ -56,8 +57,9 @@ def shop(simulator: SimulatorServer) -> str:
 
 
 @pytest.fixture
-def lead(engine: sa.Engine) -> Lead:
+def lead(engine: sa.Engine, have_synced: HaveSynced) -> Lead:
     """Makes ads that lead to these addresses the brand's only ones."""
+    have_synced("meta_ad_creatives")
 
     def store(*urls: str, status: str = "ACTIVE") -> None:
         now = utcnow()

@@ -295,6 +295,16 @@ def test_a_term_that_finds_nothing_is_told(gather: Gather, configure: Configure)
     assert check.description == "Nothing is found for 'left-handed scissors'."
 
 
+def test_a_subreddit_that_does_not_exist_is_told_and_one_without_posts_is_not(
+    gather: Gather, configure: Configure, instance: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    configure(subreddits=["Skin", "says_nothing", "nosuchplace9"])
+    gather()
+    assert {row["subreddit"] for row in rows_of(engine)} == {"Skin"}
+    message = state_of(instance, engine).error_message
+    assert message == "r/nosuchplace9 cannot be read (HTTP 404: Not Found)."
+
+
 def test_refused_credentials_say_what_to_do_and_show_no_secret(
     gather: Gather, simulator: SimulatorServer, instance: dg.DagsterInstance
 ) -> None:

@@ -25,6 +25,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 Sync = Callable[..., dg.ExecuteInProcessResult]
 Score = Callable[[], dg.ExecuteInProcessResult]
+HaveSynced = Callable[..., None]
 Row = dict[str, Any]
 
 CHECKS = {"no_figure_is_negative", "spend_is_that_of_all_ads", "most_hooks_are_known"}
@@ -130,8 +131,9 @@ def test_a_creatives_row_is_what_its_ads_and_its_classification_say(
 
 @BOTH_DATABASES
 def test_scoring_again_changes_nothing_but_the_time(
-    sync: Sync, score: Score, engine: sa.Engine
+    sync: Sync, score: Score, engine: sa.Engine, have_synced: HaveSynced
 ) -> None:
+    have_synced("ad_classifications")
     sync("meta_ads_performance", "meta_ad_creatives")
     score()
     before = [rows_of(engine, name) for name in ("scorecard", "scorecard_days")]
@@ -144,7 +146,10 @@ def test_scoring_again_changes_nothing_but_the_time(
     assert after == before
 
 
-def test_a_brand_without_figures_has_an_empty_scorecard(score: Score, engine: sa.Engine) -> None:
+def test_a_brand_without_figures_has_an_empty_scorecard(
+    score: Score, engine: sa.Engine, have_synced: HaveSynced
+) -> None:
+    have_synced("meta_ads_performance", "ad_classifications")
     result = score()
     assert result.success
     assert failed_checks(result) == {}
@@ -195,8 +200,9 @@ def test_a_negative_figure_of_any_stored_day_fails_the_check(
 
 
 def test_creatives_that_nobody_has_classified_fail_the_check(
-    sync: Sync, score: Score, engine: sa.Engine
+    sync: Sync, score: Score, engine: sa.Engine, have_synced: HaveSynced
 ) -> None:
+    have_synced("ad_classifications")
     sync("meta_ads_performance", "meta_ad_creatives")
     failed = failed_checks(score())
     count = len(rows_of(engine, "scorecard"))

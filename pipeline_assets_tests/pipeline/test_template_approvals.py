@@ -32,6 +32,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 Row = dict[str, Any]
 Approve = Callable[..., dg.ExecuteInProcessResult]
+HaveSynced = Callable[..., None]
 
 
 def template(number: int, **fields: Any) -> Row:
@@ -79,8 +80,11 @@ WEAK = {"days_running": 3, "is_active": False, "stopped_on": date(2025, 1, 4), "
 
 
 @pytest.fixture
-def installation(database_url: str, engine: sa.Engine, tmp_path: Path) -> Installation:
+def installation(
+    database_url: str, engine: sa.Engine, tmp_path: Path, have_synced: HaveSynced
+) -> Installation:
     for brand_id in BRANDS:
+        have_synced("templates_scraped", brand_id=brand_id)
         data = {
             "id": brand_id,
             "name": brand_id,
@@ -143,7 +147,8 @@ def is_check(event: dg.DagsterEvent) -> bool:
 
 def status(engine: sa.Engine) -> Mapping[str, Row]:
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(dataset_status)).mappings()
+        is_it = dataset_status.c.dataset == DATASET
+        rows = connection.execute(sa.select(dataset_status).where(is_it)).mappings()
         return {row["brand_id"]: dict(row) for row in rows}
 
 
@@ -247,7 +252,7 @@ def test_a_persons_decision_outlives_syncs_until_it_is_given_back(
     assert approve("initech").success
     assert states(engine, "initech") == {"t1": "approved", "t2": "rejected"}
     said = {"brand_id": "initech", "dataset": DATASET, "actor": ACTOR, "now": utcnow()}
-    row = decide(engine, **said, item_id="t1", decision="rejected", reason="Not our tone.")
+    row = decide(engine, **said, item_id="t1", decision="rejected", reason="Not our tone.").row
     assert (row["state"], row["is_overruled"]) == ("rejected", True)
     assert approve("initech").success
     rows = judged(engine, "initech")
@@ -340,6 +345,26 @@ def test_a_brand_without_the_source_is_told_what_to_configure(
     assert not approve("acme").success
     project(instance, engine)
     assert status(engine)["acme"]["error_class"] == "InvalidConfigError"
+
+
+def test_of_all_brands_only_those_with_gathered_templates_are_tried(
+    engine: sa.Engine, instance: dg.DagsterInstance, approve: Approve
+) -> None:
+    with write_transaction(engine) as connection:
+        never = dataset_status.c.brand_id == "globex"
+        connection.execute(dataset_status.delete().where(never))
+    assert not approve(*BRANDS).success
+    project(instance, engine)
+    found = status(engine)
+    assert {brand_id: row["last_attempt_outcome"] for brand_id, row in found.items()} == {
+        "acme": "succeeded",
+        "globex": "skipped",
+        "initech": "succeeded",
+    }
+    assert found["globex"]["error_class"] == "UpstreamFailed"
+    assert found["globex"]["advice"] == (
+        "Sync that first: `pipeline-assets sync globex template_scrape`."
+    )
 
 
 def test_a_range_launched_on_the_asset_page_leaves_the_check_of_freshness_to_the_sensor(

@@ -14,6 +14,7 @@ from pipeline_assets.control.resyncs import start_resync
 from pipeline_assets.people.roles import Role
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import (
+    brands,
     dataset_attempts,
     rate_budgets,
     requests,
@@ -257,3 +258,22 @@ def test_who_may_not_look_does_not(sqlite_site: "Site") -> None:
 @pytest.mark.parametrize("query", ["page=0", "page=x", f"rows={'a,' * 20_000}", "rows=%00"])
 def test_a_parameter_that_makes_no_sense_is_refused(sqlite_site: "Site", query: str) -> None:
     assert sqlite_site.person(Role.VIEWER).get(f"/active?{query}").status_code == 422
+
+
+def test_a_brand_that_cannot_be_read_takes_no_page_away(site: "Site", store: Store) -> None:
+    store("its")
+    store("all", brand="*north", job="template_approval")
+    wrong = {
+        "timezone": "Mars",
+        "sources": {"meta": {}, "templates": {"approve_from": -5}},
+        "windows": {"gone": 5, PERFORMANCE: 0, CREATIVES: "soon"},
+    }
+    with write_transaction(site.engine) as connection:
+        connection.execute(brands.update().where(brands.c.id == "acme").values(wrong))
+    admin = site.person(Role.ADMIN)
+    others = ("/", "/matrix", "/schedules", "/history", "/template-queue", "/admin/brands")
+    for address in (*others, "/api/v1/brands", "/api/v1/status"):
+        assert admin.get(address).status_code == 200, address
+    page = admin.get("/active").text
+    assert set(shown(page)) == {"its", "all"}
+    assert "it cannot be read" in row_of(page, "all")

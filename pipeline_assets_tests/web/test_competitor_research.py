@@ -109,10 +109,11 @@ def test_an_ad_and_its_copies_are_one_that_ran_when_any_of_them_did(site: "Site"
         ["no picture Words", "not known", "– running", "–", "–"],
     ]
     assert timeline(page) == [
-        ["Globex 2 ads, 1 running, 1 begun in the last 30 days"],
+        ["Globex 2 ads and 1 copy, 1 running, 1 begun in the last 30 days"],
         ["Ad 100", "69 days", "still running"],
         ["Ad 200", "20 days", "28 Feb 2026"],
     ]
+    assert "3 ads and 1 copy: an ad and its copies are one row." in page
     # The axis has the 69 days from 1 January to 10 March.
     assert bars(page) == [("is-running", "0.00", "100.00"), ("has-ended", "56.52", "28.99")]
     assert re.findall(r"<text[^>]*>([^<]+)</text>", page) == ["Jan 2026", "Feb 2026", "Mar 2026"]

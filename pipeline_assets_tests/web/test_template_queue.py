@@ -188,8 +188,32 @@ def test_what_is_asked_beyond_the_last_page_is_the_last_page(
     assert "Page 2 of 2, 26 templates" in page
 
 
+def test_a_queue_that_is_empty_because_gathering_failed_says_so(
+    queue: "Site", viewer: httpx.Client
+) -> None:
+    with write_transaction(queue.engine) as connection:
+        failed = {"error_class": "CredentialError", "error_message": "It is expired."}
+        connection.execute(
+            dataset_status.update()
+            .where(dataset_status.c.brand_id == "acme")
+            .where(dataset_status.c.dataset == "templates_scraped")
+            .values(failed | {"last_attempt_outcome": "failed", "advice": "Renew it."})
+        )
+    page = get(viewer)
+    assert "The sync went well" not in page
+    said = "Gathering the templates of <bdi>acme</bdi> failed: <bdi>It is expired.</bdi>"
+    assert said in page
+    assert said not in get(viewer, brand="globex")
+    with write_transaction(queue.engine) as connection:
+        judged = dataset_status.c.dataset == "template_approvals"
+        connection.execute(dataset_status.delete().where(judged))
+    page = get(viewer)
+    assert "Templates are not shown" in page
+    assert said in page
+
+
 def test_each_kind_of_emptiness_has_its_words(queue: "Site", viewer: httpx.Client) -> None:
-    assert "No template yet" in get(viewer)
+    assert "The sync went well: no ads were found" in get(viewer)
     put(queue, "1", state="approved")
     assert "All is decided" in get(viewer)
     assert "No template is rejected" in get(viewer, state="rejected")

@@ -12,6 +12,7 @@ from pipeline_assets.brands.registry import (
     add_brand,
     apply_brands,
     get_brand,
+    list_brand_ids,
     list_brands,
     pause_brand,
     resume_brand,
@@ -146,7 +147,7 @@ def create_brand(
     check_role(principal, Role.ADMIN, None)
     if specification.paused_at or specification.paused_reason or specification.paused_until:
         raise Problem(422, "A new brand is not paused.", advice="Pause it when it is there.")
-    if any(each.id == specification.id for each in list_brands(web.engine)):
+    if specification.id in list_brand_ids(web.engine):
         raise Problem(409, f"There is a brand {specification.id} already.")
     add_brand(web.engine, specification, actor=principal.actor, now=web.now())
     if cadences:

@@ -97,6 +97,8 @@ class DatasetProgressView(Shape):
     beat_at: datetime | None
     """When the running attempt last said how far it is."""
     records: int | None
+    missing: str | None
+    """Why it succeeded but stored nothing new, where it says so."""
     error_class: str | None
     error_message: str | None
     advice: str | None

@@ -143,11 +143,12 @@ class Bar:
 class Advertiser:
     """What a page's ads come to, and the bars of those that have run longest, longest first.
 
-    `name` is None for ads of which the page is not known.
+    `name` is None for ads of which the page is not known. An ad counts once, whatever its copies.
     """
 
     name: str | None
     ad_count: int
+    copy_count: int
     running_count: int
     new_count: int
     bars: Sequence[Bar]
@@ -162,11 +163,12 @@ class Advertiser:
 class Timeline:
     """The ads that have run longest, of each advertiser; the one with the longest first.
 
-    `months`: (place in per cent, first day) of those that are named.
+    `copy_count`: those of all ads. `months`: (place in per cent, first day) of those with a name.
     """
 
     advertisers: Sequence[Advertiser]
     advertiser_count: int
+    copy_count: int
     months: Sequence[tuple[float, date]]
 
 
@@ -194,6 +196,7 @@ def _read_timeline(view: View) -> Timeline | None:
             Advertiser(
                 name=name,
                 ad_count=sums[name]["ad_count"],
+                copy_count=int(sums[name]["copy_count"]),
                 running_count=int(sums[name]["running_count"]),
                 new_count=int(sums[name]["new_count"]),
                 bars=[axis.bar(ad) for ad in of_each[name]],
@@ -201,6 +204,7 @@ def _read_timeline(view: View) -> Timeline | None:
             for name in names
         ],
         advertiser_count=len(sums),
+        copy_count=sum(int(each["copy_count"]) for each in sums.values()),
         months=list(axis.months()),
     )
 
@@ -214,6 +218,7 @@ def _read_advertisers(view: View) -> dict[str | None, Mapping[str, Any]]:
 
     figures = {
         "ad_count": sa.func.count(),
+        "copy_count": sa.func.sum(selection.column("copy_count")),
         "running_count": count(selection.column("is_active").is_(True)),
         "new_count": count(selection.column("started_on") > since),
     }

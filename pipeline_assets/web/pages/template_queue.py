@@ -21,7 +21,13 @@ from pipeline_assets.control.item_decisions import read_last_reasons, read_tag
 from pipeline_assets.control.readiness import read_each_readiness
 from pipeline_assets.control.targets import all_brands_id
 from pipeline_assets.datasets import Reader, Source
-from pipeline_assets.freshness.readiness import Answer, BrandsReadiness, Readiness, judge_brands
+from pipeline_assets.freshness.readiness import (
+    Answer,
+    BrandsReadiness,
+    DatasetReadiness,
+    Readiness,
+    judge_brands,
+)
 from pipeline_assets.people.features import organizations_with
 from pipeline_assets.people.roles import Principal, Role
 from pipeline_assets.storage.template_queue import (
@@ -191,6 +197,18 @@ class Queue:
     def is_withheld(self) -> bool:
         """Whether all that is asked for must not be shown."""
         return self.asked.brand in self._left_out or (bool(self._left_out) and not self.shown)
+
+    @property
+    def failed_gatherings(self) -> Sequence[tuple[str, DatasetReadiness]]:
+        """The brands that are asked for whose last gathering of templates failed, not too many."""
+        found = (
+            (each.brand_id, dataset)
+            for each in self.each
+            if self.asked.brand in {"", each.brand_id}
+            for dataset in each.datasets
+            if dataset.dataset == "templates_scraped" and dataset.error_class
+        )
+        return list(itertools.islice(found, _LEFT_OUT_NAMED))
 
     @property
     def targets(self) -> Mapping[str, str]:

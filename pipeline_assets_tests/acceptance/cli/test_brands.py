@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline_assets.storage import tables
+from pipeline_assets.storage.engine import build_engine, write_transaction
+
 if TYPE_CHECKING:
     from conftest import CommandLine
 
@@ -34,6 +37,24 @@ brands:
     windows: {meta_ads_performance: 12}
     max_runtime_minutes: {meta_sync: 45}
   - {id: globex, name: Globex, timezone: UTC}
+"""
+
+
+SOURCES = """
+brands:
+  - id: acme
+    name: Acme
+    timezone: Europe/Paris
+    sources:
+      templates:
+        search_terms: [running shoes]
+        actor: {actor: me/ads, token: "env:APIFY_TOKEN", input: {maxItems: 5, apiKey: s3cr3t}}
+      reddit:
+        client_id: aBc
+        client_secret: env:REDDIT_SECRET
+        username: me
+        subreddits: [running]
+        search_terms: [shoes]
 """
 
 
@@ -81,11 +102,55 @@ def test_people_see_every_field_as_it_is(cli: CommandLine) -> None:
         "name                 Acme [Shoes]",  # no markup
         "windows              ad_thumbnails=72.5",
         "max_runtime_minutes  meta_sync=90.0",
-        "ad_accounts          act_1, act_2",
-        "token                env:META_TOKEN_ACME",
+        "meta.ad_accounts     act_1, act_2",
+        "meta.token           env:META_TOKEN_ACME",
         "paused_at            -",
     ):
         assert line in shown
+
+
+def test_people_see_all_sources_by_the_place_of_their_secrets(cli: CommandLine) -> None:
+    (cli.folder / "brands.yaml").write_text(SOURCES)
+    cli.done("brands", "apply", "brands.yaml")
+    lines = [line.split(maxsplit=1) for line in cli.done("brands", "show", "acme").out.splitlines()]
+    shown = {field: value.strip() for field, value in lines}
+    assert "sources" not in shown
+    assert shown["templates.search_terms"] == "running shoes"
+    assert shown["templates.approve_from"] == "70.0"  # unless given
+    assert shown["templates.actor.token"] == "env:APIFY_TOKEN"
+    assert shown["templates.actor.input"] == "maxItems, apiKey"
+    assert shown["reddit.client_secret"] == "env:REDDIT_SECRET"
+    assert "reddit.password" not in shown
+    (listed,) = cli.done("brands", "list").out.splitlines()[1:]
+    assert "reddit, templates" in listed
+
+
+def test_a_brand_that_cannot_be_read_harms_no_other_and_is_mended_by_applying(
+    cli: CommandLine,
+) -> None:
+    (cli.folder / "brands.yaml").write_text(SOURCES)
+    cli.done("brands", "apply", "brands.yaml")
+    cli.done("brands", "add", "globex", "--timezone", "UTC")
+    engine = build_engine(f"sqlite:///{cli.home / 'pipeline_assets.db'}")
+    with write_transaction(engine) as connection:
+        wrong = {"templates": {"search_terms": ["shoes"], "approve_from": -5}}
+        changed = tables.brands.update().where(tables.brands.c.id == "acme")
+        connection.execute(changed.values(sources=wrong))
+    engine.dispose()
+    problem = "Brand acme: sources.templates.approve_from is -5"
+    for command in (("brands", "list", "--json"), ("status", "--json")):
+        outcome = cli(*command)
+        assert outcome.code == 0
+        assert outcome.err.startswith(f"Left aside: {problem}")
+        assert "`pipeline-assets brands apply FILE`" in outcome.err
+        ids = {each.get("brand_id", each.get("id")) for each in outcome.json}
+        assert ids == {"globex"}
+    for command in (("status", "--brand", "acme"), ("brands", "show", "acme"), ("sync", "acme")):
+        assert problem in cli.refused(*command)
+    cli.done("brands", "add", "initech", "--timezone", "UTC")
+    assert cli.partitions() == {"acme", "globex", "initech"}
+    assert cli.done("brands", "apply", "brands.yaml").out == "changed    acme\n"
+    assert "acme" in cli.done("brands", "list").out
 
 
 def test_a_brand_needs_no_more_than_a_time_zone(cli: CommandLine) -> None:

@@ -102,6 +102,23 @@ def test_a_request_is_shown_with_what_its_datasets_came_to(cli: CommandLine) -> 
     assert shown["retry"] is None
 
 
+def test_a_dataset_that_had_nothing_to_store_says_what_was_missing(cli: CommandLine) -> None:
+    add_brands(cli)
+    request = ask(cli, "acme")
+    change(cli, request["id"], state="succeeded")
+    missing = "Nothing new is drafted: no template is approved."
+    done = {"outcome": "succeeded", "records": 0}
+    metadata = {"records": 0, "missing": missing}
+    store_attempt(cli, request["id"], "ad_creations", **done, metadata=metadata)
+    other = {"records": 0, "missing": {"items": 3}}  # no words
+    store_attempt(cli, request["id"], "ad_assets", **done, metadata=other)
+    told = cli.done("requests", "show", request["id"]).out
+    assert f"\nad_creations: {missing}\n" in told
+    assert "ad_assets:" not in told
+    shown = cli.done("requests", "show", request["id"], "--json").json
+    assert [each["missing"] for each in shown["progress"]] == [None, missing]
+
+
 def test_a_request_that_never_tried_anything_shows_why(cli: CommandLine) -> None:
     add_brands(cli)
     request = ask(cli, "acme")

@@ -83,6 +83,9 @@ def store_template(engine: sa.Engine, brand_id: str) -> None:
         chunks=[[tuple(row.values())]],
         attempt_started_at=now,
     )
+    synced = {"brand_id": brand_id, "dataset": "templates_scraped", "last_success_at": now}
+    with write_transaction(engine) as connection:
+        connection.execute(dataset_status.insert().values(synced))
 
 
 def harm(engine: sa.Engine, brand_id: str, titles: object) -> None:
@@ -189,7 +192,8 @@ def test_the_bad_brand_alone_was_tried_again(tries: Tries) -> None:
 
 def test_every_brand_of_ours_has_its_status_and_the_others_are_not_touched(tries: Tries) -> None:
     with tries.session.engine.connect() as connection:
-        rows = connection.execute(sa.select(dataset_status)).all()
+        is_it = dataset_status.c.dataset == DATASET
+        rows = connection.execute(sa.select(dataset_status).where(is_it)).all()
     assert {row.brand_id: row.last_attempt_outcome for row in rows} == dict.fromkeys(
         OURS, "succeeded"
     )

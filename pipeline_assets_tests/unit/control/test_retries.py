@@ -28,6 +28,7 @@ from pipeline_assets.errors import (
     SupersededError,
     TooManyBadItemsError,
     TransientError,
+    UpstreamFailed,
 )
 from pipeline_assets.settings import JobRetries, Settings
 from pipeline_assets.sources.meta.graph_failures import error_for, read_failure
@@ -141,6 +142,7 @@ PERMANENT = [
     InvalidConfigError,
     SourceRejectedError,
     SupersededError,
+    UpstreamFailed,
 ]
 TRANSIENT = [
     TransientError,

@@ -224,6 +224,25 @@ def test_a_page_is_accessible_by_day_by_night_and_on_a_phone(
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("width", [1280, 1440, 390])
+def test_no_button_of_a_draft_sticks_out_of_its_card(
+    site: "Site", operator: "Visitor", width: int
+) -> None:
+    page = operator.open(CREATIONS)
+    page.set_viewport_size({"width": width, "height": 800})
+    expect(page.get_by_role("button", name="Copy the headline").first).to_be_visible()
+    outside = page.evaluate(
+        """[...document.querySelectorAll(".drafts .card")].flatMap((card) => {
+          const room = card.getBoundingClientRect().right
+            - parseFloat(getComputedStyle(card).paddingRight) + 0.5;
+          return [...card.querySelectorAll("button")]
+            .filter((each) => each.getBoundingClientRect().right > room)
+            .map((each) => `${each.textContent} ${each.getBoundingClientRect().right - room}`);
+        })"""
+    )
+    assert outside == []
+
+
 def sync(site: "Site", *, hours_ago: float) -> None:
     at = site.clock.now - timedelta(hours=hours_ago)
     with write_transaction(site.engine) as connection:
