@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Context, Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -46,15 +48,16 @@ def scorecard(attempt: Attempt) -> Outcome:
     from pipeline_assets.schemas import SCORECARD_DAYS  # noqa: PLC0415
     from pipeline_assets.storage.ad_days import read_day_totals  # noqa: PLC0415
 
-    attempt.heartbeat.progress(0, stage="adding up days")
-    days = read_day_totals(attempt.installation.engine, attempt.brand.id)
-    attempt.heartbeat.progress(0, stage="scoring creatives")
-    scored = _score(attempt, days)
-    # The dataset's own table comes last: an attempt that fails between has not succeeded, and the
-    # next one writes both anew.
-    attempt.heartbeat.progress(0, total=len(scored), stage="storing")
-    _store(attempt, SCORECARD_DAYS, days)
-    records = _store(attempt, attempt.schema, scored)
+    with _no_search_for_cycles():
+        attempt.heartbeat.progress(0, stage="adding up days")
+        days = read_day_totals(attempt.installation.engine, attempt.brand.id)
+        attempt.heartbeat.progress(0, stage="scoring creatives")
+        scored = _score(attempt, days)
+        # The dataset's own table comes last: an attempt that fails between has not succeeded, and
+        # the next one writes both anew.
+        attempt.heartbeat.progress(0, total=len(scored), stage="storing")
+        _store(attempt, SCORECARD_DAYS, days)
+        records = _store(attempt, attempt.schema, scored)
     return Outcome(
         records=records,
         distinct_ads=sum(row["ad_count"] for row in scored),
@@ -69,6 +72,21 @@ def scorecard(attempt: Attempt) -> Outcome:
             "days": len(days),
         },
     )
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Without Python's search for cycles: among a million rows it takes a third of the time.
+
+    There are none in rows: what is no longer needed goes at once, as ever.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _score(attempt: Attempt, days: Sequence[Row]) -> list[Row]:
