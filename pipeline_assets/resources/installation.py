@@ -43,7 +43,7 @@ class Installation:
     ) -> None:
         self._given_settings = settings
         self._sleep = sleep
-        self._clients: dict[tuple[str, str, str], GraphClient] = {}
+        self._clients: dict[tuple[str, str, str, str], GraphClient] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -157,7 +157,7 @@ class Installation:
         from pipeline_assets.sources.meta import GraphClient  # noqa: PLC0415
         from pipeline_assets.storage.rate_budgets import RateBudgetTable  # noqa: PLC0415
 
-        key = (token, base_url, app_id)
+        key = (token, base_url, app_id, app_secret)
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = GraphClient(

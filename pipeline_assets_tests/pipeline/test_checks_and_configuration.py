@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -216,3 +217,20 @@ def test_a_token_that_is_not_where_the_brand_says_costs_no_call_and_is_named(
         assert reference in (states[key].error_message or "")
         assert states[key].advice == "Set the environment variable where Dagster runs."
     assert states["ad_thumbnails"].last_attempt_outcome == "skipped"
+
+
+def test_a_library_token_that_is_the_brands_own_does_not_cost_it_its_proof(
+    installation: Installation, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("proof-of-the-app")
+    token = f"file:{tmp_path / 'token'}"
+    meta = {"ad_accounts": [PARIS], "token": token, "app_secret": f"file:{secret}"}
+    templates = {"search_terms": ["soap"], "countries": ["FR"], "token": token}
+    sources = {"meta": meta, "templates": templates}
+    brand = parse_brand({"id": "acme", "name": "Acme", "timezone": "UTC", "sources": sources})
+    assert brand.sources.templates is not None
+    of_library = installation.library_client(brand, brand.sources.templates)
+    own = installation.graph_client(brand)
+    assert own is not of_library
+    assert own is installation.graph_client(brand)
