@@ -210,6 +210,10 @@ document.addEventListener("DOMContentLoaded", () => {
   showTrouble();
   showUpdated();
   restoreFocus();
+  for (const current of document.querySelectorAll("nav [aria-current]")) {
+    const row = current.closest("nav"); // on a phone it scrolls, and this may lie aside
+    row.scrollLeft = current.offsetLeft - row.offsetLeft - 40;
+  }
   const zones = document.getElementById("zones");
   if (zones && Intl.supportedValuesOf) {
     for (const zone of ["UTC", ...Intl.supportedValuesOf("timeZone")]) {
