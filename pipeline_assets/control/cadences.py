@@ -35,6 +35,7 @@ from pipeline_assets.control.targets import (
     in_words,
     organization_of,
     parse_target,
+    read_owners,
     read_target,
     read_target_rows,
 )
@@ -509,15 +510,13 @@ def _unknown(brand_id: str, job: str) -> InvalidConfigError:
 
 def _audited(connection: sa.Connection, cadence: Cadence, action: str, detail: Row) -> Cadence:
     """The cadence, its latest change recorded in the same transaction."""
-    of_brand = sa.select(brands.c.organization_id).where(brands.c.id == cadence.brand_id)
     audit.record(
         connection,
         at=cadence.updated_at,
         actor=cadence.updated_by,
         action=action,
         target=cadence.target,
-        organization_id=organization_of(cadence.brand_id)
-        or connection.execute(of_brand).scalar_one_or_none(),
+        organization_id=read_owners(connection, [cadence.brand_id]).get(cadence.brand_id),
         detail=detail,
     )
     return cadence

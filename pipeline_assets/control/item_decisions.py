@@ -25,6 +25,7 @@ Row = dict[str, Any]
 RULES = "rules"
 """Who has decided when nobody has."""
 
+_DECISIONS = ("approved", "rejected")
 _MAX_REASON = 500
 
 
@@ -56,14 +57,13 @@ class Decided:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a dataset's rows show decisions: its item's column, what may be decided, how it shows.
+    """How a dataset's rows show decisions: its item's column, and how a decision shows.
 
     `undecided` is the word for taking a decision back.
     """
 
     noun: str
     id_column: str
-    decisions: tuple[str, ...]
     undecided: str
     shown: Callable[[Row, Decision], Row]
     hidden: Callable[[Row, datetime], Row]
@@ -112,7 +112,6 @@ _KINDS: Mapping[str, _Kind] = {
     "template_approvals": _Kind(
         noun="template",
         id_column="template_id",
-        decisions=("approved", "rejected"),
         undecided="pending",
         shown=_shown_on_template,
         hidden=_hidden_on_template,
@@ -120,7 +119,6 @@ _KINDS: Mapping[str, _Kind] = {
     "ad_creations": _Kind(
         noun="draft",
         id_column="draft_id",
-        decisions=("approved", "rejected"),
         undecided="draft",
         shown=_shown_on_draft,
         hidden=_hidden_on_draft,
@@ -152,37 +150,29 @@ def decide(
             empty.
     """
     kind = _kind(dataset)
-    if decision not in {*kind.decisions, kind.undecided}:
-        raise InvalidConfigError(
-            f"{decision!r} is no decision about a {kind.noun}.",
-            advice=f"Give {', '.join(kind.decisions)} or {kind.undecided}.",
-        )
-    reason = reason.strip()[:_MAX_REASON]
-    if not reason:
-        raise InvalidConfigError("The reason is empty.", advice="Say why, for those who wonder.")
-    brand = get_brand(engine, brand_id)
     made = Decision(
-        item_id=item_id, decision=decision, reason=reason, decided_by=actor, decided_at=now
+        item_id=item_id,
+        decision=_checked_decision(kind, decision),
+        reason=_checked_reason(reason),
+        decided_by=actor,
+        decided_at=now,
     )
+    brand = get_brand(engine, brand_id)
     table = DATASET_TABLES[dataset]
     is_it = (table.c.brand_id == brand_id) & (table.c[kind.id_column] == item_id)
     with write_transaction(engine) as connection:
         lock_windows(connection, brand_id=brand_id, dataset=dataset)
         found = connection.execute(sa.select(table).where(is_it)).mappings().one_or_none()
         if found is None:
-            raise UnknownItemError(
-                f"Brand {brand_id} has no {kind.noun} {item_id!r}.",
-                advice="It may be gone from its source since the page was shown: reload it.",
-            )
+            raise _unknown(kind, brand_id, item_id)
         row = dict(found)
-        if decision == kind.undecided:
-            taken_back = item_decisions.delete().where(*_is(brand_id, dataset, item_id))
-            if not connection.execute(taken_back).rowcount:
-                return Decided(row, is_changed=False)
+        if decision != kind.undecided:
+            _store(connection, brand_id, dataset, made)
+            changes = kind.shown(row, made)
+        elif _take_back(connection, brand_id, dataset, item_id):
             changes = kind.hidden(row, now)
         else:
-            changes = kind.shown(row, made)
-            _store(connection, brand_id, dataset, made)
+            return Decided(row, is_changed=False)
         connection.execute(table.update().where(is_it).values(changes))
         audit.record(
             connection,
@@ -191,9 +181,32 @@ def decide(
             action=f"{kind.noun}.{decision}",
             target=f"{brand_id}:{dataset}:{item_id}",
             organization_id=brand.organization_id,
-            detail={"reason": reason, "was": row[_state_column(changes)]},
+            detail={"reason": made.reason, "was": row[_state_column(changes)]},
         )
     return Decided(row | changes, is_changed=True)
+
+
+def _unknown(kind: _Kind, brand_id: str, item_id: str) -> UnknownItemError:
+    return UnknownItemError(
+        f"Brand {brand_id} has no {kind.noun} {item_id!r}.",
+        advice="It may be gone from its source since the page was shown: reload it.",
+    )
+
+
+def _checked_decision(kind: _Kind, decision: str) -> str:
+    if decision not in {*_DECISIONS, kind.undecided}:
+        raise InvalidConfigError(
+            f"{decision!r} is no decision about a {kind.noun}.",
+            advice=f"Give {', '.join(_DECISIONS)} or {kind.undecided}.",
+        )
+    return decision
+
+
+def _checked_reason(reason: str) -> str:
+    reason = reason.strip()[:_MAX_REASON]
+    if not reason:
+        raise InvalidConfigError("The reason is empty.", advice="Say why, for those who wonder.")
+    return reason
 
 
 def read_decisions(engine: sa.Engine, *, brand_id: str, dataset: str) -> dict[str, Decision]:
@@ -255,10 +268,11 @@ def _store(connection: sa.Connection, brand_id: str, dataset: str, decision: Dec
     )
 
 
+def _take_back(connection: sa.Connection, brand_id: str, dataset: str, item_id: str) -> bool:
+    """Forget what a person has decided of the item; False when nobody has."""
+    is_it = (*_are([brand_id], dataset), item_decisions.c.item_id == item_id)
+    return connection.execute(item_decisions.delete().where(*is_it)).rowcount > 0
+
+
 def _are(brand_ids: Collection[str], dataset: str) -> tuple[sa.ColumnElement[bool], ...]:
     return item_decisions.c.brand_id.in_(brand_ids), item_decisions.c.dataset == dataset
-
-
-def _is(brand_id: str, dataset: str, item_id: str) -> tuple[sa.ColumnElement[bool], ...]:
-    columns = item_decisions.c
-    return columns.brand_id == brand_id, columns.dataset == dataset, columns.item_id == item_id

@@ -33,11 +33,11 @@ from pipeline_assets.control.request_tracking import (
     with_known_owners,
 )
 from pipeline_assets.control.retries import RetryPolicies
+from pipeline_assets.control.targets import read_owners
 from pipeline_assets.datasets import upstream_of
 from pipeline_assets.errors import UpstreamFailed
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
 from pipeline_assets.storage.tables import (
-    brands,
     dataset_attempts,
     dataset_status,
     projection_cursors,
@@ -294,12 +294,9 @@ def _store_statuses(connection: sa.Connection, run_ids: Collection[str]) -> None
     statuses = _derive_statuses(connection, run_ids)
     if not statuses:
         return
-    owners = sa.select(brands.c.id, brands.c.organization_id).where(
-        brands.c.id.in_({status["brand_id"] for status in statuses})
-    )
-    organizations = {row.id: row.organization_id for row in connection.execute(owners)}
+    owners = read_owners(connection, {status["brand_id"] for status in statuses})
     for status in statuses:
-        status["organization_id"] = organizations.get(status["brand_id"])
+        status["organization_id"] = owners.get(status["brand_id"])
     statement = dialect_insert(connection, dataset_status)
     key = ("brand_id", "dataset")
     connection.execute(

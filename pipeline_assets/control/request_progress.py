@@ -256,7 +256,7 @@ def _blocked_until(request: Request, around: _Surroundings, default_app_id: str)
 
 def _left_out(request: Request, around: _Surroundings, *, now: datetime) -> Mapping[str, str]:
     target = around.targets.get(request.brand_id)
-    if not isinstance(target, AllBrands) or request.job not in JOBS:
+    if not isinstance(target, AllBrands) or request.job not in JOBS or not request.state.is_active:
         return {}
     return target.left_out(JOBS[request.job], now=now, among=request.brand_ids)
 

@@ -26,10 +26,15 @@ from pipeline_assets.control.requests import (
 )
 from pipeline_assets.control.retries import Retry, RetryPolicies, Setback, plan_retry
 from pipeline_assets.control.run_tags import ALL_BRANDS, REQUEST_ID
-from pipeline_assets.control.targets import all_brands_id, is_all_brands, organization_of
+from pipeline_assets.control.targets import (
+    all_brands_id,
+    is_all_brands,
+    organization_of,
+    read_owners,
+)
 from pipeline_assets.datasets import DATASETS, JOBS
 from pipeline_assets.storage.engine import dialect_insert
-from pipeline_assets.storage.tables import brands, dataset_attempts, requests
+from pipeline_assets.storage.tables import dataset_attempts, requests
 
 Row = dict[str, Any]
 
@@ -143,20 +148,16 @@ def _adopt(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
     repeated = _requests_of(
         connection, [h.request_id for h in histories if h.owner_id in missing and h.request_id]
     )
-    organizations: dict[str, str] = {}
-    brand_ids = {brand for each in missing for brand, _ in wanted[each].steps}
-    owners = sa.select(brands.c.id, brands.c.organization_id).where(brands.c.id.in_(brand_ids))
-    for row in connection.execute(owners):
-        organizations[row.id] = row.organization_id
+    owners = read_owners(connection, {brand for each in missing for brand, _ in wanted[each].steps})
     for owner_id in sorted(missing):
         history = wanted[owner_id]
         before = repeated.get(history.request_id or "")
-        brand_id = _target_of(history, organizations)
+        brand_id = _target_of(history, owners)
         connection.execute(
             dialect_insert(connection, requests)
             .values(
                 id=owner_id,
-                organization_id=organization_of(brand_id) or organizations.get(brand_id),
+                organization_id=organization_of(brand_id) or owners.get(brand_id),
                 brand_id=brand_id,
                 brand_ids=sorted({brand for brand, _ in history.steps})
                 if is_all_brands(brand_id)
@@ -179,13 +180,13 @@ def _adopt(connection: sa.Connection, histories: Sequence[RunHistory]) -> None:
         )
 
 
-def _target_of(history: RunHistory, organizations: Mapping[str, str]) -> str:
+def _target_of(history: RunHistory, owners: Mapping[str, str]) -> str:
     """Its one brand; `*<organization>` for several of one where its job does such, else `*`."""
     found = {brand for brand, _ in history.steps}
     if len(found) == 1:
         return found.pop()
-    owners = {organizations.get(brand) for brand in found}
-    organization_id = owners.pop() if len(owners) == 1 else None
+    organizations = {owners.get(brand) for brand in found}
+    organization_id = organizations.pop() if len(organizations) == 1 else None
     if organization_id is None or not JOBS[history.job].across_brands:
         return ALL_BRANDS
     return all_brands_id(organization_id)

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from pipeline_assets.control.targets import AllBrands, Target, organization_of, read_target
+from pipeline_assets.control.targets import AllBrands, Target, read_owners, read_target
 from pipeline_assets.datasets import DATASETS, JOBS, Job
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.storage import audit
 from pipeline_assets.storage.engine import dialect_insert, write_transaction
-from pipeline_assets.storage.tables import brands, requests, resyncs
+from pipeline_assets.storage.tables import requests, resyncs
 
 Row = dict[str, Any]
 
@@ -455,14 +455,8 @@ def _unknown(request_id: str) -> InvalidConfigError:
 
 
 def _new_rows(connection: sa.Connection, wishes: Sequence[Wish], *, now: datetime) -> list[Row]:
-    owners = sa.select(brands.c.id, brands.c.organization_id).where(
-        brands.c.id.in_({wish.brand_id for wish in wishes})
-    )
-    organizations = {row.id: row.organization_id for row in connection.execute(owners)}
-    return [
-        _new_row(wish, organization_of(wish.brand_id) or organizations.get(wish.brand_id), now=now)
-        for wish in wishes
-    ]
+    owners = read_owners(connection, {wish.brand_id for wish in wishes})
+    return [_new_row(wish, owners.get(wish.brand_id), now=now) for wish in wishes]
 
 
 def _new_row(wish: Wish, organization_id: str | None, *, now: datetime) -> Row:

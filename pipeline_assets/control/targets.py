@@ -24,6 +24,7 @@ from pipeline_assets.brands.registry import (
 from pipeline_assets.control.run_tags import ALL_BRANDS
 from pipeline_assets.datasets import DATASETS, Job
 from pipeline_assets.errors import InvalidConfigError
+from pipeline_assets.storage.tables import brands
 
 
 def all_brands_id(organization_id: str) -> str:
@@ -47,6 +48,15 @@ def in_words(target_id: str) -> str:
         return "several brands"
     organization_id = organization_of(target_id)
     return f"all brands of {organization_id}" if organization_id else target_id
+
+
+def read_owners(connection: sa.Connection, target_ids: Collection[str]) -> dict[str, str]:
+    """The organization of each target, as far as it exists; also of brands that cannot be read."""
+    found = {each: owner for each in target_ids if (owner := organization_of(each)) is not None}
+    query = sa.select(brands.c.id, brands.c.organization_id).where(
+        brands.c.id.in_(set(target_ids) - found.keys())
+    )
+    return found | {row.id: row.organization_id for row in connection.execute(query)}
 
 
 class Choice(NamedTuple):

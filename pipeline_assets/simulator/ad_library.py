@@ -56,7 +56,7 @@ def _search(params: Mapping[str, str], today: date) -> list[ForeignAd]:
         raise GraphError.bad_parameter("Too many search_page_ids or too long search_terms.")
     if "ALL" not in countries and not countries & IN_THE_EU_OR_UK:
         return []
-    return [ad for _, ad in find_ads(page_ids, [terms] if terms else [], today)]
+    return find_ads(page_ids, [terms] if terms else [], today)
 
 
 def _node(ad: ForeignAd, request: Request) -> dict[str, Any]:

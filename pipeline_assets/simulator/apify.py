@@ -307,7 +307,7 @@ def _ad_rows(run: _Run, base_url: str) -> list[_Row]:
         pages, terms = query.get("view_all_page_id", []), query.get("q", [])
         ads = library_copy.find_ads(pages, terms, run.today)
         each = int(run.run_input.get("resultsLimit", len(ads)))
-        found += [show(ad, base_url, run.today) for _, ad in ads[:each]]
+        found += [show(ad, base_url, run.today) for ad in ads[:each]]
     return found
 
 

@@ -1,4 +1,4 @@
-"""A call to the Graph API and its answer, apart from how they travel."""
+"""Calls and answers, apart from how they travel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from pipeline_assets.simulator.world import TokenSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A call; `params` from query and form, `path` without them, `base_url` without a path.
+    """A call to the Graph API; `params` from query and form, `path` without them.
 
-    `caller` is whose token it is, once that is known to be good.
+    `base_url` is without a path. `caller` is whose token it is, once that is known to be good.
     """
 
     method: str
@@ -37,3 +37,13 @@ class Response:
     body: Any
     headers: list[tuple[str, str]]
     spoiled_by: Fault | None = None
+
+
+@dataclass(frozen=True)
+class WireAnswer:
+    """An answer as it goes over the wire."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json; charset=UTF-8"

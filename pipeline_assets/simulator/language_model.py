@@ -15,6 +15,8 @@ from email.message import Message
 from enum import StrEnum
 from typing import Any
 
+from pipeline_assets.simulator.exchange import WireAnswer
+
 PATH = "/v1/chat/completions"
 API_KEY = "sk-demo-language-model-3f8a1c"
 
@@ -57,16 +59,6 @@ class _Spoiled:
 
 
 @dataclass(frozen=True)
-class ModelAnswer:
-    """What goes back over the wire."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
-
-
-@dataclass(frozen=True)
 class ModelCall:
     """One call: all texts that came with it, and how many pictures."""
 
@@ -95,7 +87,7 @@ class LanguageModelServer:
         with self._lock:
             self._spoiled.clear()
 
-    def respond(self, headers: "Message[str, str]", body: bytes) -> ModelAnswer:
+    def respond(self, headers: "Message[str, str]", body: bytes) -> WireAnswer:
         """The answer to a call of PATH."""
         asked = json.loads(body)
         spoiled = self._take()
@@ -107,7 +99,7 @@ class LanguageModelServer:
         elif spoiled and spoiled.kind in _ERRORS:
             answer = _error(*_ERRORS[spoiled.kind], retry_after=spoiled.seconds)
         else:
-            answer = ModelAnswer(200, json.dumps(_completion(asked, kind)).encode())
+            answer = WireAnswer(200, json.dumps(_completion(asked, kind)).encode())
         texts, pictures = _shown(asked)
         call = ModelCall(
             model=asked["model"],
@@ -132,10 +124,10 @@ class LanguageModelServer:
             return spoiled
 
 
-def _error(status: int, message: str, code: str, *, retry_after: float = 0) -> ModelAnswer:
+def _error(status: int, message: str, code: str, *, retry_after: float = 0) -> WireAnswer:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     headers = (("Retry-After", f"{retry_after:g}"),) if status == 429 else ()
-    return ModelAnswer(status, json.dumps({"error": error}).encode(), headers)
+    return WireAnswer(status, json.dumps({"error": error}).encode(), headers)
 
 
 def _completion(asked: Mapping[str, Any], fault: ModelFault | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Belongs here: who advertises what. Does not: how an API or an actor shows it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -104,7 +104,7 @@ def _pages_of_term(term: str) -> Iterator[str]:
 
 def _of_term(page_id: str, term: str, today: date) -> Iterator[ForeignAd]:
     for ad in ads_of_page(page_id, today):
-        yield ForeignAd(**{**vars(ad), "body": f"{ad.body}\nMore about {term} on our page."})
+        yield replace(ad, body=f"{ad.body}\nMore about {term} on our page.")
 
 
 def _born_before(page_id: str, today: date) -> Iterator[ForeignAd]:
@@ -197,9 +197,7 @@ def draw_picture(picture_key: str) -> bytes | None:
     return pictures.encode(pictures.draw(picture), "JPEG")
 
 
-def find_ads(
-    page_ids: Sequence[str], search_terms: Sequence[str], today: date
-) -> list[tuple[str, ForeignAd]]:
-    """The running ads of these pages, and those that speak of these terms, with the term."""
-    found = [("", ad) for page_id in page_ids for ad in ads_of_page(page_id, today)]
-    return found + [(term, ad) for term in search_terms for ad in ads_with_words(term, today)]
+def find_ads(page_ids: Sequence[str], search_terms: Sequence[str], today: date) -> list[ForeignAd]:
+    """The running ads of these pages, and those that speak of these terms."""
+    found = [ad for page_id in page_ids for ad in ads_of_page(page_id, today)]
+    return found + [ad for term in search_terms for ad in ads_with_words(term, today)]

@@ -20,6 +20,8 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl
 
+from pipeline_assets.simulator.exchange import WireAnswer
+
 TOKEN_PATH = "/api/v1/access_token"  # noqa: S105  a path
 CLIENT_ID, CLIENT_SECRET = "demo-reddit-app", "DemoRedditSecret5f2a9c"
 USERNAME, PASSWORD = "demo_reader", "DemoRedditPassword7c1e"
@@ -30,12 +32,12 @@ _MOST_LISTED = 1000
 _POSTS_A_DAY = 3
 _DAYS = 60
 
-_TOPICS = {
-    "skincare": ("serum", "barrier cream", "mineral sunscreen", "overnight mask"),
-    "coffee": ("espresso beans", "cold brew", "coffee subscription", "grinder"),
-    "shoes": ("running shoes", "trail shoes", "insoles", "sneakers"),
-}
-"""What is talked about, by themes of the shops; any subreddit talks about all of them."""
+_TOPICS = (
+    *("serum", "barrier cream", "mineral sunscreen", "overnight mask"),
+    *("espresso beans", "cold brew", "coffee subscription", "grinder"),
+    *("running shoes", "trail shoes", "insoles", "sneakers"),
+)
+"""What the shops sell; any subreddit talks about all of it."""
 
 _TITLES = (
     "Does anyone know a {topic} that lasts?",
@@ -100,16 +102,6 @@ class _Spoiled:
 
 
 @dataclass(frozen=True)
-class RedditAnswer:
-    """What goes back over the wire."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json; charset=UTF-8"
-
-
-@dataclass(frozen=True)
 class RedditCall:
     """One call as it came; `after` is where the page began."""
 
@@ -161,7 +153,7 @@ class Reddit:
 
     def respond(
         self, path: str, query: Mapping[str, str], headers: "Message[str, str]", body: bytes
-    ) -> RedditAnswer:
+    ) -> WireAnswer:
         """The answer to a call; `headers` finds names in any case."""
         with self._lock:
             if path == TOKEN_PATH:
@@ -197,7 +189,7 @@ class Reddit:
 
     def _post(self, subreddit: str, day: datetime, number: int) -> dict[str, Any]:
         chance = random.Random(f"{subreddit.casefold()} {day:%Y-%m-%d} {number}")
-        topic = chance.choice([topic for topics in _TOPICS.values() for topic in topics])
+        topic = chance.choice(_TOPICS)
         title = chance.choice(_TITLES).format(topic=topic)
         first, second = chance.sample(_TEXTS, 2)
         text = f"{first}\n\n{second}".format(topic=topic).strip()
@@ -229,7 +221,7 @@ class Reddit:
             "created_utc": created.timestamp(),
         }
 
-    def _token(self, headers: "Message[str, str]", form: Mapping[str, str]) -> RedditAnswer:
+    def _token(self, headers: "Message[str, str]", form: Mapping[str, str]) -> WireAnswer:
         if self._take({RedditFault.TOKEN_LIMIT}, None):
             return _json(429, {"message": "Too Many Requests", "error": 429}, retry_after=30)
         refused = self._take({RedditFault.TOKEN_REFUSED}, None)
@@ -254,7 +246,7 @@ class Reddit:
 
     def _search(
         self, path: str, query: Mapping[str, str], headers: "Message[str, str]"
-    ) -> RedditAnswer:
+    ) -> WireAnswer:
         subreddit = path.removeprefix("/r/").partition("/")[0]
         fault = self._take(frozenset(RedditFault) - _OF_TOKENS, subreddit)
         kind = fault.kind if fault else None
@@ -276,9 +268,9 @@ class Reddit:
             ("X-Ratelimit-Remaining", f"{left:.1f}"),
             ("X-Ratelimit-Reset", f"{seconds:.0f}"),
         )
-        return RedditAnswer(200, json.dumps(listing).encode(), limits)
+        return WireAnswer(200, json.dumps(listing).encode(), limits)
 
-    def _refusal(self, headers: "Message[str, str]") -> RedditAnswer | None:
+    def _refusal(self, headers: "Message[str, str]") -> WireAnswer | None:
         scheme, _, token = (headers.get("Authorization") or "").partition(" ")
         ends_at = self._tokens.get(token) if scheme.casefold() == "bearer" else None
         if ends_at is None or ends_at <= self._now():
@@ -329,15 +321,15 @@ class Reddit:
 
 
 _OF_TOKENS = frozenset({RedditFault.TOKEN_REFUSED, RedditFault.TOKEN_LIMIT})
-_PAGE = RedditAnswer(200, b"<!doctype html><html><body>Reddit</body></html>", (), "text/html")
+_PAGE = WireAnswer(200, b"<!doctype html><html><body>Reddit</body></html>", (), "text/html")
 
 
-def _json(status: int, body: object, *, retry_after: float | None = None) -> RedditAnswer:
+def _json(status: int, body: object, *, retry_after: float | None = None) -> WireAnswer:
     headers = (("Retry-After", f"{retry_after:.0f}"),) if retry_after is not None else ()
-    return RedditAnswer(status, json.dumps(body).encode(), headers)
+    return WireAnswer(status, json.dumps(body).encode(), headers)
 
 
-_SPOILED: dict[RedditFault, Callable[[_Spoiled], RedditAnswer]] = {
+_SPOILED: dict[RedditFault, Callable[[_Spoiled], WireAnswer]] = {
     RedditFault.LIMIT: lambda fault: _json(
         429, {"message": "Too Many Requests", "error": 429}, retry_after=fault.seconds
     ),
@@ -347,9 +339,9 @@ _SPOILED: dict[RedditFault, Callable[[_Spoiled], RedditAnswer]] = {
     RedditFault.BANNED: lambda _: _json(
         404, {"reason": "banned", "message": "Not Found", "error": 404}
     ),
-    RedditFault.NO_SUCH: lambda _: RedditAnswer(302, b"", (("Location", "/subreddits/search"),)),
-    RedditFault.BLOCKED: lambda _: RedditAnswer(403, _PAGE.body, (), "text/html"),
-    RedditFault.UNAVAILABLE: lambda _: RedditAnswer(503, _PAGE.body, (), "text/html"),
+    RedditFault.NO_SUCH: lambda _: WireAnswer(302, b"", (("Location", "/subreddits/search"),)),
+    RedditFault.BLOCKED: lambda _: WireAnswer(403, _PAGE.body, (), "text/html"),
+    RedditFault.UNAVAILABLE: lambda _: WireAnswer(503, _PAGE.body, (), "text/html"),
     RedditFault.HTML: lambda _: _PAGE,
 }
 

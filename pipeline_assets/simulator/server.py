@@ -19,13 +19,13 @@ from pipeline_assets.clock import utcnow
 from pipeline_assets.simulator.apify import Apify, ApifyRequest
 from pipeline_assets.simulator.calls import Call, CallLog, without_secrets
 from pipeline_assets.simulator.cdn import Cdn
-from pipeline_assets.simulator.exchange import Request
+from pipeline_assets.simulator.exchange import Request, WireAnswer
 from pipeline_assets.simulator.faults import BODY_FAULTS, Endpoint, Fault, FaultKind, Faults
 from pipeline_assets.simulator.graph import Graph, spoiled_status
 from pipeline_assets.simulator.language_model import PATH as LANGUAGE_MODEL_PATH
-from pipeline_assets.simulator.language_model import LanguageModelServer, ModelAnswer
+from pipeline_assets.simulator.language_model import LanguageModelServer
 from pipeline_assets.simulator.library_copy import draw_picture
-from pipeline_assets.simulator.reddit import Reddit, RedditAnswer
+from pipeline_assets.simulator.reddit import Reddit
 from pipeline_assets.simulator.reports import Reports
 from pipeline_assets.simulator.shops import Shops
 from pipeline_assets.simulator.world import World
@@ -217,9 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._graph(method, address.path, {**query, **self._form(body)})
 
-    def _other_service(
-        self, path: str, query: dict[str, str], body: bytes
-    ) -> RedditAnswer | ModelAnswer | None:
+    def _other_service(self, path: str, query: dict[str, str], body: bytes) -> WireAnswer | None:
         simulator = self.server.simulator
         if path == LANGUAGE_MODEL_PATH:
             return simulator.language_model.respond(self.headers, body)

@@ -14,14 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from http.cookiejar import DefaultCookiePolicy
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import orjson
 import requests
 import urllib3
-from requests.auth import AuthBase
 
 from pipeline_assets import clock
 from pipeline_assets.errors import (
@@ -34,6 +31,13 @@ from pipeline_assets.errors import (
     SourceUnavailableError,
 )
 from pipeline_assets.redaction import redact, register_secret
+from pipeline_assets.sources.api_http import (
+    BearerAuth,
+    RawAnswer,
+    exchange,
+    open_session,
+    read_number,
+)
 
 RESUMABLE_FOR = timedelta(hours=24)
 """What a run gathered longer ago must not be passed off as today's."""
@@ -41,8 +45,7 @@ RESUMABLE_FOR = timedelta(hours=24)
 _WAIT_SECONDS = 60  # the most that Apify holds an answer back for
 _PAGE_ITEMS = 1000
 _TIMEOUT_SECONDS = (5.0, _WAIT_SECONDS + 15.0)  # to connect, between two reads
-_TOTAL_SECONDS = 180.0  # a read time-out alone would let one byte a minute go on for hours
-_CHUNK_BYTES = 1 << 18
+_TOTAL_SECONDS = 180.0
 _ATTEMPTS = 4  # with the pauses below about four seconds: a blip, not an outage
 _FIRST_PAUSE_SECONDS = 0.5
 _POLL_PAUSE_SECONDS = 1.0  # where Apify does not hold its answer back
@@ -140,17 +143,6 @@ class _Answer:
         return error if isinstance(error, dict) else {}
 
 
-class _BearerAuth(AuthBase):
-    """Sets the token as a header; being set, it keeps requests from asking ~/.netrc instead."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
-
-
 class ApifyClient:
     """Runs actors with one token; the token travels in a header only.
 
@@ -171,19 +163,13 @@ class ApifyClient:
         self._now = now
         self._sleep = sleep
         self._max_wait_seconds = max_wait_seconds
-        self._session = requests.Session()
-        self._session.auth = _BearerAuth(token)
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session = open_session()
+        self._session.auth = BearerAuth(token)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -266,7 +252,7 @@ class ApifyClient:
     def _pages(self, order: Order, run_id: str, dataset_id: str) -> Iterator[list[Any]]:
         """The data set page by page."""
         subject = f"the data set of {order.name_run(run_id)}"
-        offset, total = 0, 1
+        offset, total = 0, 1.0
         while offset < min(total, order.max_items):
             answer = self._call(
                 _Call.ITEMS,
@@ -282,7 +268,7 @@ class ApifyClient:
             if not isinstance(answer.body, list):
                 raise SourceUnavailableError(f"Apify answered no list of items for {subject}.")
             offset += _PAGE_ITEMS
-            told = _digits(answer.headers, "X-Apify-Pagination-Total")
+            told = read_number(answer.headers, "X-Apify-Pagination-Total")
             # Where the total is missing, a page with nothing in it is the end.
             total = told if told is not None else offset + 1 if answer.body else 0
             yield answer.body
@@ -326,20 +312,18 @@ class ApifyClient:
     def _exchange(
         self, url: str, params: Mapping[str, str], body: Mapping[str, Any] | None
     ) -> _Answer:
-        deadline = time.monotonic() + _TOTAL_SECONDS
         try:
-            with self._session.request(
+            answer = exchange(
+                self._session,
                 "GET" if body is None else "POST",
                 url,
+                total_seconds=_TOTAL_SECONDS,
+                timeout=_TIMEOUT_SECONDS,
                 params=params,
                 data=None if body is None else orjson.dumps(body),
                 headers={} if body is None else {"Content-Type": "application/json"},
-                timeout=_TIMEOUT_SECONDS,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                content = _read_body(response, deadline)
-                return _parsed(response.status_code, response.headers, content)
+            )
+            return _parsed(answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             problem = f"{self._base_url} gave none ({type(error).__name__})"
         except TimeoutError:
@@ -378,7 +362,7 @@ def _error_for(answer: _Answer, call: _Call, subject: str) -> PipelineError:
     if status == 429:  # before the plan's limits, whose types look alike
         return RateLimitedError(
             f"Apify's limit is reached at {subject} ({said}).",
-            retry_after_seconds=_digits(answer.headers, "Retry-After"),
+            retry_after_seconds=read_number(answer.headers, "Retry-After"),
         )
     if status == 402 or _OF_THE_PLAN.search(answer.error_type):
         return AccessError(
@@ -416,23 +400,10 @@ def _refusal(call: _Call, subject: str, said: str, *, is_missing: bool) -> Pipel
     )
 
 
-def _read_body(response: requests.Response, deadline: float) -> bytes:
-    parts = []
-    while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-        parts.append(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return b"".join(parts)
-
-
-def _parsed(status: int, headers: Mapping[str, str], content: bytes) -> _Answer:
+def _parsed(raw: RawAnswer) -> _Answer:
     with contextlib.suppress(orjson.JSONDecodeError):
-        return _Answer(status, headers, orjson.loads(content))
-    if status >= 400:  # a proxy's page: the status says enough
-        return _Answer(status, headers, None)
-    return _Answer(0, headers, None, f"HTTP {status} with {len(content)} bytes that are no JSON")
-
-
-def _digits(headers: Mapping[str, str], name: str) -> int | None:
-    text = headers.get(name, "")
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+        return _Answer(raw.status, raw.headers, orjson.loads(raw.content))
+    if raw.status >= 400:  # a proxy's page: the status says enough
+        return _Answer(raw.status, raw.headers, None)
+    problem = f"HTTP {raw.status} with {len(raw.content)} bytes that are no JSON"
+    return _Answer(0, raw.headers, None, problem)

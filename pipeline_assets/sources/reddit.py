@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.cookiejar import DefaultCookiePolicy
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import orjson
@@ -36,6 +34,7 @@ from pipeline_assets.errors import (
     TransientError,
 )
 from pipeline_assets.redaction import redact, register_secret
+from pipeline_assets.sources.api_http import BearerAuth, exchange, open_session, read_number
 
 if TYPE_CHECKING:
     from pipeline_assets.sources.meta.rate_budget import BudgetStore
@@ -45,8 +44,7 @@ MAX_POSTS = 1000
 
 _PAGE_POSTS = 100
 _TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, between two reads
-_TOTAL_SECONDS = 90.0  # a read time-out alone would let one byte a minute go on for hours
-_CHUNK_BYTES = 1 << 18
+_TOTAL_SECONDS = 90.0
 _PAUSES_SECONDS = (0.5, 1.5, 3.0)  # between tries: a blip, not an outage
 _TOKEN_MARGIN = timedelta(seconds=60)  # a token that ends while a call is under way is no use
 _LIMIT_SECONDS = 60.0  # where a 429 does not say for how long: the window is a minute at least
@@ -140,20 +138,9 @@ class _Answer:
         return f"{code}: {redact(str(told))[:200]}" if told else code
 
 
-class _BearerAuth(AuthBase):
-    """Sets the token as a header; being set, it keeps requests from asking ~/.netrc instead."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
-
-
 @dataclass(frozen=True)
 class _Token:
-    auth: _BearerAuth
+    auth: BearerAuth
     ends_at: datetime
 
 
@@ -184,19 +171,13 @@ class RedditClient:
         self._now, self._sleep = now, sleep
         self._max_wait_seconds = max_wait_seconds
         self._token: _Token | None = None
-        self._session = requests.Session()
+        self._session = open_session()
         self._session.headers["User-Agent"] = app.user_agent
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
     def search(self, subreddit: str, term: str, *, since: datetime) -> Iterator[SearchPage]:
@@ -278,7 +259,7 @@ class RedditClient:
         register_secret(told["access_token"])
         seconds = float(told.get("expires_in") or 3600)
         ends_at = self._now() + timedelta(seconds=seconds)
-        return _Token(_BearerAuth(told["access_token"]), ends_at)
+        return _Token(BearerAuth(told["access_token"]), ends_at)
 
     def _call(
         self,
@@ -319,12 +300,12 @@ class RedditClient:
     def _note_limits(self, answer: _Answer) -> None:
         """Tell all who share the app when it may not call for a while."""
         used, remaining, reset = (
-            _number(answer.headers, f"X-Ratelimit-{name}")
+            read_number(answer.headers, f"X-Ratelimit-{name}")
             for name in ("Used", "Remaining", "Reset")
         )
         seconds = 0.0
         if answer.status == 429:
-            seconds = _number(answer.headers, "Retry-After") or reset or _LIMIT_SECONDS
+            seconds = read_number(answer.headers, "Retry-After") or reset or _LIMIT_SECONDS
         elif remaining is not None and remaining < 1:
             seconds = reset or _LIMIT_SECONDS
         if seconds <= 0:
@@ -346,20 +327,18 @@ class RedditClient:
         params: Mapping[str, str] | None,
         data: Mapping[str, str] | None,
     ) -> _Answer:
-        deadline = time.monotonic() + _TOTAL_SECONDS
         try:
-            with self._session.request(
+            answer = exchange(
+                self._session,
                 method,
                 url,
+                total_seconds=_TOTAL_SECONDS,
+                timeout=_TIMEOUT_SECONDS,
                 params=params,
                 data=data,
                 auth=auth,
-                timeout=_TIMEOUT_SECONDS,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                content = _read_body(response, deadline)
-                return _Answer(response.status_code, response.headers, _parse(content))
+            )
+            return _Answer(answer.status, answer.headers, _parse(answer.content))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             problem = type(error).__name__
         except TimeoutError:
@@ -416,7 +395,7 @@ def _error_for(answer: _Answer, subject: str) -> PipelineError:
             "Reddit's API.",
         )
     if status == 429:
-        return _limit_error(_number(answer.headers, "Retry-After") or _LIMIT_SECONDS)
+        return _limit_error(read_number(answer.headers, "Retry-After") or _LIMIT_SECONDS)
     closed = status in {403, 404} and answer.body is not None
     if subject.startswith("r/") and (closed or 300 <= status < 400):  # 3xx: to a list of others
         return SubredditClosedError(
@@ -443,21 +422,7 @@ def _limit_error(seconds: float) -> RateLimitedError:
     )
 
 
-def _read_body(response: requests.Response, deadline: float) -> bytes:
-    parts = []
-    while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-        parts.append(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return b"".join(parts)
-
-
 def _parse(content: bytes) -> Any:
     with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(content)
     return None
-
-
-def _number(headers: Mapping[str, str], name: str) -> float | None:
-    text = headers.get(name, "")
-    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None

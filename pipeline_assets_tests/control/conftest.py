@@ -37,6 +37,7 @@ from pipeline_assets.control.requests import (
 from pipeline_assets.control.retries import RetryPolicies
 from pipeline_assets.control.run_tags import REQUEST_ID
 from pipeline_assets.datasets import JOBS, upstream_of
+from pipeline_assets.definitions import build_definitions
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.engine import write_transaction
@@ -256,3 +257,30 @@ class ControlLoop:
 @pytest.fixture
 def loop(engine: sa.Engine) -> ControlLoop:
     return ControlLoop(engine)
+
+
+@pytest.fixture
+def beat(database_url: str, engine: sa.Engine) -> Callable[[dg.DagsterInstance], Any]:
+    """One beat of the real `launch_requests`; it asks the real clock what is due."""
+    installation = Installation(Settings(database_url=database_url))
+    repository = build_definitions(installation).get_repository_def()
+    sensor = repository.get_sensor_def("launch_requests")
+
+    def evaluate(instance: dg.DagsterInstance) -> Any:
+        # As Dagster's code server does: `build_sensor_context` cannot see partitions.
+        context = dg.SensorEvaluationContext(
+            instance_ref=instance.get_ref(),
+            last_tick_completion_time=None,
+            last_run_key=None,
+            cursor=None,
+            log_key=None,
+            repository_name=repository.name,
+            repository_def=repository,
+            sensor_name="launch_requests",
+            definitions=None,
+            resources={"installation": installation},
+        )
+        with context:
+            return sensor.evaluate_tick(context)
+
+    return evaluate

@@ -46,10 +46,7 @@ from pipeline_assets.control.targets import (
     organization_of,
     read_target,
 )
-from pipeline_assets.definitions import build_definitions
 from pipeline_assets.errors import InvalidConfigError
-from pipeline_assets.resources.installation import Installation
-from pipeline_assets.settings import Settings
 from pipeline_assets.storage.audit import read_audit
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, dataset_status, requests
@@ -364,6 +361,15 @@ def test_a_brand_that_cannot_be_read_stops_neither_the_others_nor_the_pages(loop
     assert "brands apply FILE" in ended.advice
 
 
+def test_what_has_ended_leaves_nobody_out_while_its_next_try_does(loop: Any) -> None:
+    first = wish(loop)
+    loop.apply(run(loop, first, fails=dict.fromkeys(("one", "two"), DOWN)))
+    (retry,) = loop.all(trigger="retry")
+    pause_brand(loop.engine, "two", reason="a relaunch", actor="cli:bob", now=loop.now)
+    found = read_progresses(loop.engine, [loop.see(first), retry], now=loop.now)
+    assert [each.left_out for each in found] == [{}, {"two": "it is paused: a relaunch"}]
+
+
 def test_a_tick_without_any_brand_to_work_on_says_so(loop: Any) -> None:
     made = set_cadence(loop.engine, EVERYBODY, JOB, "daily", actor="cli:alice", now=loop.now)
     with write_transaction(loop.engine) as connection:  # one that cannot be read harms no other
@@ -394,31 +400,13 @@ def test_a_cadence_for_all_brands_can_be_paused_and_wants_a_job_that_does_all(lo
 # ---- a beat of the sensor
 
 
-def test_the_sensor_asks_for_the_shortest_range_that_holds_the_brands(
-    loop: Any, database_url: str
-) -> None:
+def test_the_sensor_asks_for_the_shortest_range_that_holds_the_brands(loop: Any, beat: Any) -> None:
     wish(loop)
     with write_transaction(loop.engine) as connection:  # the sensor asks the real clock
         connection.execute(requests.update().values(not_before=loop.now.replace(year=2020)))
-    installation = Installation(Settings(database_url=database_url))
-    repository = build_definitions(installation).get_repository_def()
-    sensor = repository.get_sensor_def("launch_requests")
     with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions(BRAND_PARTITIONS, ["acme", "two", "theirs", "one"])
-        context = dg.SensorEvaluationContext(
-            instance_ref=instance.get_ref(),
-            last_tick_completion_time=None,
-            last_run_key=None,
-            cursor=None,
-            log_key=None,
-            repository_name=repository.name,
-            repository_def=repository,
-            sensor_name="launch_requests",
-            definitions=None,
-            resources={"installation": installation},
-        )
-        with context:
-            tick = sensor.evaluate_tick(context)
+        tick = beat(instance)
     (added,) = tick.dynamic_partitions_requests or ()
     assert added.partition_keys == ["three"]
     (asked,) = tick.run_requests or ()

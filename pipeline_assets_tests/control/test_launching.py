@@ -18,9 +18,6 @@ from pipeline_assets.control.launching import Launch, Launches, choose_launches
 from pipeline_assets.control.requests import RequestState, Trigger, cancel_request
 from pipeline_assets.control.resyncs import get_resync, start_resync
 from pipeline_assets.control.run_tags import LANE, MAX_RUNTIME, REQUEST_ID
-from pipeline_assets.definitions import build_definitions
-from pipeline_assets.resources.installation import Installation
-from pipeline_assets.settings import Settings
 from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, rate_budgets, requests
 
@@ -361,33 +358,6 @@ def test_after_an_outage_of_five_hundred_brands_the_retries_are_spread_and_come_
 
 
 # ---- a beat of the sensor
-
-
-@pytest.fixture
-def beat(loop: Any, database_url: str) -> Any:
-    """One beat of the real sensor; and what Dagster makes of its run requests."""
-    installation = Installation(Settings(database_url=database_url))
-    repository = build_definitions(installation).get_repository_def()
-    sensor = repository.get_sensor_def("launch_requests")
-
-    def evaluate(instance: dg.DagsterInstance) -> Any:
-        # As Dagster's code server does: `build_sensor_context` cannot see partitions.
-        context = dg.SensorEvaluationContext(
-            instance_ref=instance.get_ref(),
-            last_tick_completion_time=None,
-            last_run_key=None,
-            cursor=None,
-            log_key=None,
-            repository_name=repository.name,
-            repository_def=repository,
-            sensor_name="launch_requests",
-            definitions=None,
-            resources={"installation": installation},
-        )
-        with context:
-            return sensor.evaluate_tick(context)
-
-    return evaluate
 
 
 def test_a_beat_of_the_sensor_makes_runs_that_dagster_accepts(loop: Any, beat: Any) -> None:

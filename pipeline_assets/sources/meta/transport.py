@@ -9,22 +9,19 @@ import copy
 import hashlib
 import hmac
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 
 import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.redaction import redact, register_secret
+from pipeline_assets.sources.api_http import BearerAuth, RawAnswer, exchange, open_session
 
-_CHUNK_BYTES = 1 << 18  # at most; about what a socket holds at a time
 _POOL_SIZE = 16  # more connections than an ingest has threads: none is thrown away
 
 
@@ -39,17 +36,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: Any
-
-
-class _BearerAuth(AuthBase):
-    """Sets the token as a header; being set, it keeps requests from asking ~/.netrc instead."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
 
 
 class _RedactingFilter(logging.Filter):
@@ -97,7 +83,7 @@ class GraphTransport:
     def _use_token(self, token: str) -> None:
         register_secret(token)
         self.token = token
-        self._auth = _BearerAuth(token)
+        self._auth = BearerAuth(token)
         self._proof: dict[str, str] = {}
         if self._app_secret:
             key = self._app_secret.encode()
@@ -115,20 +101,20 @@ class GraphTransport:
         """
         # debug_token is judged by its own credentials, which no proof of our token fits.
         sent = dict(params) if bearer else {**params, **self._proof}
-        deadline = time.monotonic() + self._total_timeout_seconds
         try:
-            with self._session.request(
+            answer = exchange(
+                self._session,
                 method,
                 f"{self.base_url}/{path}",
+                total_seconds=self._total_timeout_seconds,
+                timeout=self._timeout,
                 params=sent if method == "GET" else None,
                 data=sent if method == "POST" else None,
-                auth=_BearerAuth(bearer) if bearer else self._auth,
-                timeout=self._timeout,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                content = self._read_body(response, deadline)
-                return Answer(response.status_code, response.headers, _parse(content, response))
+                auth=BearerAuth(bearer) if bearer else self._auth,
+            )
+            return Answer(answer.status, answer.headers, _parse(answer))
+        except TimeoutError:
+            problem = f"the answer was not complete after {self._total_timeout_seconds:g} s"
         except requests.ConnectTimeout:
             problem = f"{self.base_url} did not take the connection in time"
         except requests.ConnectionError as error:
@@ -139,29 +125,16 @@ class GraphTransport:
         # error, whose text holds the address with its parameters.
         raise BrokenAnswerError(problem)
 
-    def _read_body(self, response: requests.Response, deadline: float) -> bytes:
-        """The whole body; a read time-out alone would let one byte a minute go on for hours."""
-        parts = []
-        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            parts.append(part)
-            if time.monotonic() > deadline:
-                raise BrokenAnswerError(
-                    f"the answer was not complete after {self._total_timeout_seconds:g} s"
-                )
-        return b"".join(parts)
-
     def close(self) -> None:
         """Close the connections that are idle; a call under way ends by itself."""
         self._session.close()
 
 
 def _make_session() -> requests.Session:
-    session = requests.Session()
+    session = open_session()
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    # A cookie jar shared by threads is not safe, and the API needs none.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     logging.getLogger("urllib3.connectionpool").addFilter(_REDACTING_FILTER)
     return session
 
@@ -176,9 +149,10 @@ def _connection_problem(error: requests.ConnectionError) -> str:
     return "the connection ended before the answer did"
 
 
-def _parse(content: bytes, response: requests.Response) -> Any:
+def _parse(answer: RawAnswer) -> Any:
     """The JSON; Meta sends it as text/javascript too, so only the content decides."""
+    content = answer.content
     with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(content)
     kind = "HTML" if content.lstrip()[:1] == b"<" else "broken JSON"
-    raise BrokenAnswerError(f"HTTP {response.status_code} with {kind} of {len(content)} bytes")
+    raise BrokenAnswerError(f"HTTP {answer.status} with {kind} of {len(content)} bytes")

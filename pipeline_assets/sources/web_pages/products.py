@@ -109,9 +109,7 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
         each = waiting.popleft()
         if isinstance(each, dict):
             yield each
-            waiting.extend(
-                v for k, v in each.items() if k not in {"offers", "isRelatedTo", "isSimilarTo"}
-            )
+            waiting.extend(v for k, v in each.items() if k not in _NOT_ITS_OWN)
         elif isinstance(each, list):
             waiting.extend(each)
 

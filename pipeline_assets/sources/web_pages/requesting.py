@@ -210,7 +210,7 @@ class _Turns:
         rules = self._rules_of(url)
         if not rules.allows(url):
             raise DisallowedError(
-                rules.problem or f"robots.txt of {host_of(url)} asks not to read {shown_url(url)}."
+                rules.problem or f"robots.txt of {_host_of(url)} asks not to read {shown_url(url)}."
             )
         host = self._hosts.of(url)
         host.take_turn(rules.delay_seconds)
@@ -254,7 +254,7 @@ class _Turns:
         self._host.pause(seconds)
 
 
-def host_of(url: str) -> str:
+def _host_of(url: str) -> str:
     """The host for messages."""
     return shown_url(url).split("://", 1)[-1].split("/", 1)[0]
 

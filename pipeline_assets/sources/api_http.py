@@ -1,0 +1,71 @@
+"""HTTP with APIs that we are known to: a session that keeps nothing, and one exchange on it.
+
+Belongs here: what is the same whoever the API is. Does not: retries, limits, what an answer means;
+addresses that others give us (`public_http.py`).
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+_CHUNK_BYTES = 1 << 18  # at most; about what a socket holds at a time
+
+
+class BearerAuth(AuthBase):
+    """Sets the token as a header; being set, it keeps requests from asking ~/.netrc instead."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As requests calls it for each request."""
+        request.headers["Authorization"] = self._header
+        return request
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """A whole answer; `headers` finds names in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def open_session() -> requests.Session:
+    """A session without cookies: a jar shared by threads is not safe, and no API needs one."""
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+def exchange(
+    session: requests.Session, method: str, url: str, *, total_seconds: float, **sent: Any
+) -> RawAnswer:
+    """Send one call, with `sent` as requests takes it; a redirect is not followed.
+
+    Raises:
+        requests.RequestException, urllib3.exceptions.HTTPError: their texts hold the address.
+        TimeoutError: the answer was not complete after `total_seconds`; a read time-out alone would
+            let one byte a minute go on for hours.
+    """
+    deadline = time.monotonic() + total_seconds
+    parts = []
+    with session.request(method, url, stream=True, allow_redirects=False, **sent) as response:
+        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            parts.append(part)
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return RawAnswer(response.status_code, response.headers, b"".join(parts))
+
+
+def read_number(headers: Mapping[str, str], name: str) -> float | None:
+    """A header's number; None where it is missing or none, as a date in Retry-After is."""
+    text = headers.get(name, "")
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
