@@ -237,6 +237,12 @@ def sqlite_site(
         yield site
 
 
+@pytest.fixture
+def viewer(site: Site) -> httpx.Client:
+    """A viewer's browser."""
+    return site.person(Role.VIEWER)
+
+
 @contextmanager
 def served(
     server: Server,

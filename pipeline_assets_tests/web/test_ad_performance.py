@@ -33,11 +33,6 @@ Store = Callable[..., None]
 
 
 @pytest.fixture
-def viewer(site: "Site") -> httpx.Client:
-    return site.person(Role.VIEWER)
-
-
-@pytest.fixture
 def store(site: "Site") -> Store:
     """Stores a day of an ad so many days ago, from the values that matter."""
 

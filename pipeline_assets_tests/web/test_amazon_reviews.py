@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from pipeline_assets.people.features import set_feature
-from pipeline_assets.people.roles import Role
 from pipeline_assets.schemas import AMAZON_REVIEWS
 
 if TYPE_CHECKING:
@@ -34,11 +33,6 @@ def site(sqlite_site: "Site") -> "Site":
     sqlite_site.add_brand("shoes", sources={"amazon": SOURCE})
     sqlite_site.store_status("shoes", "amazon_reviews")
     return sqlite_site
-
-
-@pytest.fixture
-def viewer(site: "Site") -> httpx.Client:
-    return site.person(Role.VIEWER)
 
 
 @pytest.fixture

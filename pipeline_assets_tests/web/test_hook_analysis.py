@@ -37,11 +37,6 @@ Put = Callable[..., None]
 
 
 @pytest.fixture
-def viewer(site: "Site") -> httpx.Client:
-    return site.person(Role.VIEWER)
-
-
-@pytest.fixture
 def put(site: "Site") -> Put:
     """Stores a creative with its ad, its tags and, when it has a spend, its scorecard row."""
 

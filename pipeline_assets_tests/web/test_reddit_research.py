@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from pipeline_assets.people.features import set_feature
-from pipeline_assets.people.roles import Role
 from pipeline_assets.schemas import REDDIT_POSTS
 from pipeline_assets.web.pages import voices
 
@@ -37,11 +36,6 @@ def site(sqlite_site: "Site") -> "Site":
     sqlite_site.add_brand("shoes", sources={"reddit": SOURCE})
     sqlite_site.store_status("shoes", "reddit_posts")
     return sqlite_site
-
-
-@pytest.fixture
-def viewer(site: "Site") -> httpx.Client:
-    return site.person(Role.VIEWER)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Belongs here: what the address asks for, what is read for it, and when nothing m
 not: how figures are written (`ad_performance_view.py`) or read (`storage/ad_performance.py`).
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -57,7 +56,7 @@ from pipeline_assets.web.pages.ad_performance_view import (
     csv_row,
     write_figure,
 )
-from pipeline_assets.web.pages.csv_lines import write_csv
+from pipeline_assets.web.pages.csv_lines import answer_csv
 from pipeline_assets.web.pages.listing import address
 from pipeline_assets.web.pages.reader_page import Text, page_tag, shown_brand
 from pipeline_assets.web.problems import Problem
@@ -212,15 +211,8 @@ def ad_performance_csv(web: Web, brand: ShownBrand, asked: AskedQuery) -> Stream
         )
     period = asked.period(_today(brand, now))
     ads = _ads(web, brand, asked, period, _wanted(asked, readiness))
-    lines = write_csv(CSV_COLUMNS, (csv_row(ad, period) for ad in ads))
-    # The first part now: a database that is away is an answer of its own, not half a file.
-    lines = itertools.chain([next(lines)], lines)
     name = f"ad-performance_{brand.id}_{period.since}_{period.until}.csv"
-    return StreamingResponse(
-        lines,
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return answer_csv(name, CSV_COLUMNS, (csv_row(ad, period) for ad in ads))
 
 
 def _readiness(web: Context, brand: Brand, now: datetime) -> Readiness:

@@ -197,8 +197,8 @@ def _read_timeline(view: View) -> Timeline | None:
                 name=name,
                 ad_count=sums[name]["ad_count"],
                 copy_count=int(sums[name]["copy_count"]),
-                running_count=int(sums[name]["running_count"]),
-                new_count=int(sums[name]["new_count"]),
+                running_count=sums[name]["running_count"],
+                new_count=sums[name]["new_count"],
                 bars=[axis.bar(ad) for ad in of_each[name]],
             )
             for name in names
@@ -212,15 +212,11 @@ def _read_timeline(view: View) -> Timeline | None:
 def _read_advertisers(view: View) -> dict[str | None, Mapping[str, Any]]:
     selection = view.selection()
     since = view.now.date() - NEW_FOR
-
-    def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.sum(sa.case((condition, 1), else_=0))
-
     figures = {
         "ad_count": sa.func.count(),
         "copy_count": sa.func.sum(selection.column("copy_count")),
-        "running_count": count(selection.column("is_active").is_(True)),
-        "new_count": count(selection.column("started_on") > since),
+        "running_count": sa.func.count().filter(selection.column("is_active").is_(True)),
+        "new_count": sa.func.count().filter(selection.column("started_on") > since),
     }
     groups = read_groups(view.web.engine, selection, by=("page_name",), figures=figures)
     return {group["page_name"]: group for group in groups}

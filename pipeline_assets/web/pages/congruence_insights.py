@@ -115,27 +115,23 @@ def _read_summary(view: View) -> Summary:
     column = selection.column
     total, is_capped = column("total"), column("is_capped").is_(True)
 
-    def count(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
-
     figures: dict[str, sa.ColumnElement[Any]] = {
         "judged": sa.func.count(total),
-        "capped": count(is_capped),
+        "capped": sa.func.count().filter(is_capped),
         **{f"mean_{name}": sa.func.avg(column(name)) for name in SCORES},
-        **{f"of_{name}": count(column("outcome") == name) for name in OUTCOMES},
+        **{f"of_{name}": sa.func.count().filter(column("outcome") == name) for name in OUTCOMES},
     }
     for low in range(10):
         is_in = (total >= low) & ((total < low + 1) if low < 9 else sa.true())
-        figures |= {f"bin_{low}": count(is_in), f"capped_{low}": count(is_in, is_capped)}
+        figures[f"bin_{low}"] = sa.func.count().filter(is_in)
+        figures[f"capped_{low}"] = sa.func.count().filter(is_in, is_capped)
     (found,) = read_groups(view.web.engine, selection, by=(), figures=figures)
     return Summary(
         judged_count=found["judged"],
-        capped_count=int(found["capped"] or 0),
-        bins=[
-            (int(found[f"bin_{low}"] or 0), int(found[f"capped_{low}"] or 0)) for low in range(10)
-        ],
+        capped_count=found["capped"],
+        bins=[(found[f"bin_{low}"], found[f"capped_{low}"]) for low in range(10)],
         means={name: found[f"mean_{name}"] for name in SCORES},
-        outcome_counts={name: int(found[f"of_{name}"] or 0) for name in OUTCOMES},
+        outcome_counts={name: found[f"of_{name}"] for name in OUTCOMES},
     )
 
 

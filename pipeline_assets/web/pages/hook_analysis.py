@@ -169,17 +169,14 @@ def _read_groups(view: View, by: Sequence[str]) -> list[Mapping[str, Any]]:
     has_hook = column("hook_rate").is_not(None)
     hooked = column("hook_rate") * column("impressions")
 
-    def labelled(label: str) -> sa.ColumnElement[int]:
-        return sa.func.sum(sa.case((column("label") == label, 1), else_=0))
-
     figures: dict[str, sa.ColumnElement[Any]] = {
         "creative_count": sa.func.count(),
         "spend": sa.func.sum(column("spend")),
         "purchase_value": sa.func.sum(column("purchase_value")),
         "hooked": sa.func.sum(hooked),
         "hookable": sa.func.sum(sa.case((has_hook, column("impressions")))),
-        "winner_count": labelled("winner"),
-        "loser_count": labelled("loser"),
+        "winner_count": sa.func.count().filter(column("label") == "winner"),
+        "loser_count": sa.func.count().filter(column("label") == "loser"),
     }
     return read_groups(view.web.engine, selection, by=(*by, "currency"), figures=figures)
 
@@ -221,8 +218,8 @@ def _group(
         spend_share=_ratio(spend, all_spend),
         roas=_ratio(sums.get("purchase_value"), spend),
         hook_rate=_ratio(sums.get("hooked"), sums.get("hookable")),
-        winner_count=int(sums.get("winner_count", 0)),
-        loser_count=int(sums.get("loser_count", 0)),
+        winner_count=sums.get("winner_count", 0),
+        loser_count=sums.get("loser_count", 0),
     )
 
 

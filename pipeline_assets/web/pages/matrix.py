@@ -19,7 +19,7 @@ from pipeline_assets.freshness.evaluate import State
 from pipeline_assets.people.roles import Principal
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import PageViewer, shown
-from pipeline_assets.web.pages.csv_lines import write_csv
+from pipeline_assets.web.pages.csv_lines import answer_csv
 from pipeline_assets.web.pages.listing import address, cut_page
 from pipeline_assets.web.problems import Problem
 from pipeline_assets.web.templating import render
@@ -181,9 +181,7 @@ def matrix_csv(principal: PageViewer, web: Web, asked: Asked) -> StreamingRespon
     header = ["brand_id", "name", "organization_id", "is_paused"]
     for key in asked.keys:
         header += [f"{key}_state", f"{key}_used_pct", f"{key}_last_success_at"]
-    return _download(
-        write_csv(header, map(_csv_row, found)), "text/csv; charset=utf-8", f"{_name(now)}.csv"
-    )
+    return answer_csv(f"{_name(now)}.csv", header, map(_csv_row, found))
 
 
 def _csv_row(row: MatrixRow) -> list[object]:
@@ -199,7 +197,11 @@ def matrix_json(principal: PageViewer, web: Web, asked: Asked) -> StreamingRespo
     """All brands that match: `{"checked_at", "brands": [{"brand_id", …, "datasets": {…}}]}`."""
     now = web.now()
     found = select(_read(web, principal, asked, now=now), asked)
-    return _download(_json_pieces(found, now), "application/json", f"{_name(now)}.json")
+    return StreamingResponse(
+        _json_pieces(found, now),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{_name(now)}.json"'},
+    )
 
 
 def _json_pieces(found: Sequence[MatrixRow], now: datetime) -> Iterator[bytes]:
@@ -282,10 +284,3 @@ def _instant(at: datetime | None) -> str | None:
 
 def _name(now: datetime) -> str:
     return f"freshness_{now:%Y-%m-%dT%H%MZ}"
-
-
-def _download(
-    pieces: Iterator[str] | Iterator[bytes], media_type: str, name: str
-) -> StreamingResponse:
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(pieces, media_type=media_type, headers=disposition)

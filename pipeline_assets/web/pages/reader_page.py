@@ -7,14 +7,12 @@ module.
 """
 
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-import orjson
 import sqlalchemy as sa
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -40,7 +38,7 @@ from pipeline_assets.storage.listing import (
 from pipeline_assets.web.background import Pulse
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import Anybody, PageViewer, ViewedBrand
-from pipeline_assets.web.pages.csv_lines import write_csv
+from pipeline_assets.web.pages.csv_lines import answer_csv, csv_cell
 from pipeline_assets.web.pages.listing import address
 from pipeline_assets.web.pages.schedules import jobs_with
 from pipeline_assets.web.problems import Problem, not_found
@@ -409,10 +407,8 @@ class View:
             **values,
         )
 
-    def answer_csv(
-        self, to_row: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
-    ) -> StreamingResponse:
-        """All rows that the filters find, in the page's order; `to_row` may add to each.
+    def answer_csv(self) -> StreamingResponse:
+        """All rows that the filters find, in the page's order.
 
         Raises:
             Problem: 409, they are withheld.
@@ -423,16 +419,12 @@ class View:
                 f"The figures of {self.brand.id} are not shown: the data is not fresh enough.",
                 advice="The page tells why, and what to do.",
             )
+        columns = self._csv_columns
         rows = iterate_listing(self.web.engine, self.selection())
-        lines = write_csv(self._csv_columns, self._csv_lines(map(to_row, rows) if to_row else rows))
-        # The first part now: a database that is away is an answer of its own, not half a file.
-        lines = itertools.chain([next(lines)], lines)
         place = self.request.url.path.rpartition(f"/brands/{self.brand.id}/")[2]
         name = f"{place.removesuffix('.csv').replace('/', '-')}_{self.brand.id}.csv"
-        return StreamingResponse(
-            lines,
-            media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        return answer_csv(
+            name, columns, ([csv_cell(row[each]) for each in columns] for row in rows)
         )
 
     @property
@@ -440,10 +432,6 @@ class View:
         own = self.page.columns or self.page.schema.column_names
         beside = (name for each in self.page.besides.values() for name in each.columns)
         return self.page.csv or (*(name for name in own if name != "brand_id"), *beside)
-
-    def _csv_lines(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[list[object]]:
-        for row in rows:
-            yield [csv_cell(row[name]) for name in self._csv_columns]
 
 
 def words(value: Any) -> str:
@@ -470,20 +458,3 @@ def _is(column: sa.ColumnElement[Any], name: str, written: str) -> sa.ColumnElem
             raise Problem(422, f"{name} cannot be used: it is a whole number.")
         return column == int(written)
     return column == written
-
-
-def csv_cell(value: Any) -> object:
-    """A column's value as a spreadsheet takes it."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return round(value, 6)
-        case datetime() | date():
-            return value.isoformat()
-        case list() if all(isinstance(each, str) for each in value):
-            return " | ".join(value)
-        case list() | dict():
-            return orjson.dumps(value).decode()
-        case _:
-            return value

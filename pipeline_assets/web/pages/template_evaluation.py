@@ -49,10 +49,6 @@ _OF_APPROVAL = (
 _OF_DRAFTS = ("draft_count", "approved_draft_count", "rejected_draft_count")
 
 
-def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((condition, 1), else_=0))
-
-
 def _approvals() -> Beside:
     """What was decided of each template; `decider` says by whom without naming the person."""
     table = DATASET_TABLES["template_approvals"].c
@@ -80,8 +76,8 @@ def _drafts() -> Beside:
         sa.select(
             table.template_id.label("library_ad_id"),
             sa.func.count().label("draft_count"),
-            _count(table.review_state == "approved").label("approved_draft_count"),
-            _count(table.review_state == "rejected").label("rejected_draft_count"),
+            sa.func.count().filter(table.review_state == "approved").label("approved_draft_count"),
+            sa.func.count().filter(table.review_state == "rejected").label("rejected_draft_count"),
         )
         .where(table.brand_id == BRAND)
         .group_by(table.template_id)
@@ -213,17 +209,17 @@ def _read_summary(view: View) -> Summary:
     score, is_alone = column("score"), _is_judged_alone(selection)
     figures: dict[str, sa.ColumnElement[Any]] = {
         "found": sa.func.count(),
-        "copies": _count(column("duplicate_of").is_not(None)),
-        "left_out": _count(score.is_not(None) & ~is_alone),
-        "used": _count(column("draft_count") > 0),
-        "worked": _count(column("approved_draft_count") > 0),
+        "copies": sa.func.count().filter(column("duplicate_of").is_not(None)),
+        "left_out": sa.func.count().filter(score.is_not(None) & ~is_alone),
+        "used": sa.func.count().filter(column("draft_count") > 0),
+        "worked": sa.func.count().filter(column("approved_draft_count") > 0),
         **{name: sa.func.sum(column(name)) for name in _OF_DRAFTS},
     }
     width = 100 // BIN_COUNT
     for number in range(BIN_COUNT):
         low = number * width
         is_below = score < low + width if number < BIN_COUNT - 1 else sa.true()
-        figures[f"bin_{number}"] = _count(is_alone & (score >= low) & is_below)
+        figures[f"bin_{number}"] = sa.func.count().filter(is_alone & (score >= low) & is_below)
     found = read_groups(view.web.engine, selection, by=("state",), figures=figures)
     by_state = {each["state"] or "": {n: int(each[n] or 0) for n in figures} for each in found}
 
@@ -326,7 +322,7 @@ def _read_advertisers(view: View) -> Advertisers:
     days = selection.column("days_running")
     figures: dict[str, sa.ColumnElement[Any]] = {
         "template_count": sa.func.count(),
-        "approved_count": _count(selection.column("state") == "approved"),
+        "approved_count": sa.func.count().filter(selection.column("state") == "approved"),
         "shortest": sa.func.min(days),
         "mean": sa.func.avg(sa.cast(days, sa.Float)),
         "longest": sa.func.max(days),

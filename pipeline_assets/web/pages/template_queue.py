@@ -41,9 +41,9 @@ from pipeline_assets.storage.template_queue import (
 )
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import PageViewer, Viewer
-from pipeline_assets.web.pages.csv_lines import write_csv
+from pipeline_assets.web.pages.csv_lines import answer_csv, csv_cell
 from pipeline_assets.web.pages.listing import address
-from pipeline_assets.web.pages.reader_page import Asked, Text, csv_cell, page_tag
+from pipeline_assets.web.pages.reader_page import Asked, Text, page_tag
 from pipeline_assets.web.problems import Problem, not_found
 from pipeline_assets.web.templating import render
 
@@ -118,14 +118,8 @@ def queue_csv(principal: Viewer, web: Web, asked: AskedQuery) -> StreamingRespon
             advice="The page tells why, and what to do.",
         )
     rows = iterate_queue(web.engine, queue.wanted)
-    lines = write_csv(_CSV, ([csv_cell(row[name]) for name in _CSV] for row in rows))
-    # The first part now: a database that is away is an answer of its own, not half a file.
-    lines = itertools.chain([next(lines)], lines)
-    return StreamingResponse(
-        lines,
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="template-queue.csv"'},
-    )
+    cells = ([csv_cell(row[name]) for name in _CSV] for row in rows)
+    return answer_csv("template-queue.csv", _CSV, cells)
 
 
 def _open(web: Context, principal: Principal, asked: QueueAsked) -> "Queue":
