@@ -57,23 +57,12 @@ def gather_items(
 def store_rows(attempt: Attempt, rows: Iterable[Mapping[str, Any]]) -> int:
     """Make these the brand's only rows, and let the next attempt start a run of its own.
 
-    Returns the number of rows stored. Raises: PipelineError, as `replace_rows` does.
+    Returns the number of rows stored. Raises: PipelineError, as `Attempt.replace_rows` does.
     """
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
     attempt.heartbeat.progress(0, stage="storing")
-    names = attempt.schema.column_names
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[[tuple(row[name] for name in names) for row in rows]],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
+    records = attempt.replace_rows(rows)
     _StoredRun(attempt).forget()
-    return written.written
+    return records
 
 
 class _StoredRun:

@@ -59,12 +59,9 @@ def ad_classifications(attempt: Attempt) -> Outcome:
     Check: at most half of the creatives have an unknown hook, and the language model, where there
     is one, tagged all that it was to tag.
     """
-    from pipeline_assets.storage.windows import Scope, read_rows, replace_rows  # noqa: PLC0415
-
     creatives = _read_creatives(attempt)
     classifier = _classifier(attempt, creatives)
-    stored = read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
-    kept = [row for row in stored if classifier.has_tagged(row)]
+    kept = [row for row in attempt.read_rows() if classifier.has_tagged(row)]
     open_ones = creatives[~creatives["creative_id"].isin([row["creative_id"] for row in kept])]
     by_rules = _tag_by_rules(open_ones)
     model_tags = _ask_model(attempt, open_ones, classifier)
@@ -74,17 +71,8 @@ def ad_classifications(attempt: Attempt) -> Outcome:
     ]
     rows = [*kept, *new]
     always = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[[tuple((row | always)[n] for n in attempt.schema.column_names) for row in rows]],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
     return Outcome(
-        records=written.written,
+        records=attempt.replace_rows(row | always for row in rows),
         distinct_ads=_distinct_ads(creatives),
         checks={
             "most_hooks_are_recognised": _hook_check(rows),
@@ -103,12 +91,9 @@ def _read_creatives(attempt: Attempt) -> pd.DataFrame:
     from pipeline_assets.analysis.classification import INPUT_COLUMNS  # noqa: PLC0415
     from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
     from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
 
-    return read_frame(
-        attempt.installation.engine,
+    return attempt.read_frame(
         META_AD_CREATIVES,
-        brand_id=attempt.brand.id,
         columns=["ad_id", *INPUT_COLUMNS],
         where=[DATASET_TABLES[META_AD_CREATIVES.name].c.error.is_(None)],
     )

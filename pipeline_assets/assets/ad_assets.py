@@ -24,7 +24,6 @@ from pipeline_assets.assets.media_rows import (
     is_in_store,
     note_result,
     read_creatives,
-    read_stored_rows,
     write_media_rows,
 )
 from pipeline_assets.errors import AccessError, PipelineError
@@ -51,7 +50,7 @@ def ad_assets(attempt: Attempt) -> Outcome:
     wanted = _wanted_media(creatives)
     stored = {
         (row["media_type"], row["media_id"]): row
-        for row in read_stored_rows(attempt)
+        for row in attempt.read_rows()
         if _is_current(attempt, row)
     }
     missing = [key for key in wanted if key not in stored]

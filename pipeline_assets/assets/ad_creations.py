@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,9 @@ from pipeline_assets.assets.draft_pictures import Background, Rendered, find_bac
 from pipeline_assets.errors import InvalidConfigError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pipeline_assets.analysis.drafting import Draft, Template
     from pipeline_assets.analysis.drafting_texts import CustomerPhrase, Product
     from pipeline_assets.brands.models import TemplatesSource
-    from pipeline_assets.schemas import TableSchema
 
 Row = dict[str, Any]
 
@@ -58,17 +55,14 @@ def ad_creations(attempt: Attempt) -> Outcome:
 
     Check: the price and discount of every approved draft are still those of the product's page.
     """
-    from pipeline_assets.storage.windows import Scope, read_rows, replace_rows  # noqa: PLC0415
-
-    engine, brand = attempt.installation.engine, attempt.brand
-    source = brand.sources.templates
+    source = attempt.brand.sources.templates
     if source is None:
         raise InvalidConfigError(
-            f"Brand {brand.id!r} has no templates source.",
+            f"Brand {attempt.brand.id!r} has no templates source.",
             advice="Say whose ads to gather with `pipeline-assets brands apply`.",
         )
     attempt.heartbeat.progress(0, stage="drafting")
-    stored = {row["draft_id"]: row for row in read_rows(engine, attempt.schema, brand_id=brand.id)}
+    stored = {row["draft_id"]: row for row in attempt.read_rows()}
     inputs = _draft(attempt, source, stored)
     drafted: list[Row] = []
     rendered = 0
@@ -79,18 +73,10 @@ def ad_creations(attempt: Attempt) -> Outcome:
         rendered += not pictures.is_kept
         drafted.append(_row(attempt, draft, pictures, before))
     rows: list[Row] = []  # as stored: known once the write has read what people decided
-    written = replace_rows(
-        engine,
-        attempt.schema,
-        brand_id=brand.id,
-        scopes=[Scope()],
-        chunks=_chunks(attempt, drafted, rows),
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
+    records = attempt.replace_rows(_settled(attempt, drafted, rows))
     states = Counter(row["review_state"] for row in rows)
     return Outcome(
-        records=written.written,
+        records=records,
         checks={
             "texts_fit": _check_lengths(rows),
             "drafts_are_not_copies": _check_copies(rows),
@@ -114,20 +100,19 @@ def _draft(attempt: Attempt, source: TemplatesSource, stored: Mapping[str, Row])
         SCORECARD,
     )
 
-    creatives = _frame(
-        attempt,
+    creatives = attempt.read_frame(
         META_AD_CREATIVES,
-        dict.fromkeys([*INPUT_COLUMNS, *drafting.CREATIVE_COLUMNS]),
+        columns=list(dict.fromkeys([*INPUT_COLUMNS, *drafting.CREATIVE_COLUMNS])),
     )
     links = destinations(creatives)
     templates = _approved_templates(attempt)
     hooks = drafting.rank_hooks(
-        _frame(attempt, SCORECARD, drafting.SCORECARD_COLUMNS),
+        attempt.read_frame(SCORECARD, columns=drafting.SCORECARD_COLUMNS),
         creatives,
         links,
         most=source.max_drafts,
     )
-    products = drafting.read_products(_rows(attempt, LANDING_PAGES))
+    products = drafting.read_products(attempt.read_rows(LANDING_PAGES))
     drafts = drafting.draft_ads(
         templates=templates,
         hooks=hooks,
@@ -165,13 +150,14 @@ def _approved_templates(attempt: Attempt) -> list[Template]:
     from pipeline_assets.schemas import TEMPLATE_APPROVALS, TEMPLATES_SCRAPED  # noqa: PLC0415
     from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
 
-    approvals = _rows(
-        attempt,
+    approvals = attempt.read_rows(
         TEMPLATE_APPROVALS,
         columns=("template_id", "state", "score", "decided_by"),
         where=[DATASET_TABLES[TEMPLATE_APPROVALS.name].c.state == "approved"],
     )
-    return read_templates(_rows(attempt, TEMPLATES_SCRAPED, columns=_TEMPLATE_COLUMNS), approvals)
+    return read_templates(
+        attempt.read_rows(TEMPLATES_SCRAPED, columns=_TEMPLATE_COLUMNS), approvals
+    )
 
 
 def _phrases(attempt: Attempt) -> list[CustomerPhrase]:
@@ -182,21 +168,10 @@ def _phrases(attempt: Attempt) -> list[CustomerPhrase]:
     from pipeline_assets.analysis.voice_of_customer import top_phrases  # noqa: PLC0415
     from pipeline_assets.schemas import AMAZON_REVIEWS, REDDIT_POSTS  # noqa: PLC0415
 
-    said = [_frame(attempt, schema, ["phrases"]) for schema in (REDDIT_POSTS, AMAZON_REVIEWS)]
+    said = [
+        attempt.read_frame(schema, columns=["phrases"]) for schema in (REDDIT_POSTS, AMAZON_REVIEWS)
+    ]
     return read_phrases(top_phrases(pd.concat(said, ignore_index=True)))
-
-
-def _rows(attempt: Attempt, schema: TableSchema, **which: Any) -> list[Row]:
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
-
-    return read_rows(attempt.installation.engine, schema, brand_id=attempt.brand.id, **which)
-
-
-def _frame(attempt: Attempt, schema: TableSchema, columns: Iterable[str]) -> pd.DataFrame:
-    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
-
-    engine, brand_id = attempt.installation.engine, attempt.brand.id
-    return read_frame(engine, schema, brand_id=brand_id, columns=list(columns))
 
 
 def _row(attempt: Attempt, draft: Draft, pictures: Rendered, before: Row | None) -> Row:
@@ -233,9 +208,7 @@ def _row(attempt: Attempt, draft: Draft, pictures: Rendered, before: Row | None)
     }
 
 
-def _chunks(
-    attempt: Attempt, drafted: Sequence[Row], rows: list[Row]
-) -> Iterator[list[tuple[Any, ...]]]:
+def _settled(attempt: Attempt, drafted: Sequence[Row], rows: list[Row]) -> Iterator[Row]:
     """The rows to store, made while nobody else can write: no review is lost in between."""
     from pipeline_assets.control.item_decisions import read_decisions  # noqa: PLC0415
 
@@ -243,10 +216,10 @@ def _chunks(
         attempt.installation.engine, brand_id=attempt.brand.id, dataset=attempt.dataset.key
     )
     # As it was before this write: another connection does not see what this one has deleted.
-    reviewed = [row for row in _rows(attempt, attempt.schema) if row["draft_id"] in decisions]
+    reviewed = [row for row in attempt.read_rows() if row["draft_id"] in decisions]
     rows.extend({**row, "fetched_at": attempt.started_at} for row in reviewed)
     rows.extend(row for row in drafted if row["draft_id"] not in decisions)
-    yield [tuple(row[name] for name in attempt.schema.column_names) for row in rows]
+    yield from rows
 
 
 def _check_lengths(rows: Sequence[Row]) -> Check:

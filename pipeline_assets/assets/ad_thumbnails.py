@@ -14,7 +14,6 @@ from pipeline_assets.assets.media_rows import (
     is_in_store,
     note_result,
     read_creatives,
-    read_stored_rows,
     write_media_rows,
 )
 from pipeline_assets.errors import AccessError, PipelineError
@@ -32,7 +31,7 @@ def ad_thumbnails(attempt: Attempt) -> Outcome:
     from pipeline_assets.sources.signed_urls import url_source_key  # noqa: PLC0415
 
     creatives = read_creatives(attempt)
-    stored = {row["creative_id"]: row for row in read_stored_rows(attempt)}
+    stored = {row["creative_id"]: row for row in attempt.read_rows()}
     rows: dict[str, Row] = {}
     items: list[MediaItem] = []
     for creative_id, creative in creatives.items():

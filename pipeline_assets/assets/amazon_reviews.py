@@ -15,7 +15,6 @@ from pipeline_assets.assets.actor_runs import (
     store_rows,
 )
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
-from pipeline_assets.assets.media_rows import read_stored_rows
 from pipeline_assets.errors import InvalidConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def _merge(attempt: Attempt, source: AmazonSource, found: _Found) -> dict[_Key, 
 
     rows: dict[_Key, Row] = {
         (row["asin"], row["review_id"]): row
-        for row in read_stored_rows(attempt)
+        for row in attempt.read_rows()
         if row["asin"] in source.asins
     }
     for review, raw in found:

@@ -9,9 +9,10 @@ import inspect
 import statistics
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -26,6 +27,9 @@ from pipeline_assets.resources.installation import Installation
 from pipeline_assets.schemas import SCHEMAS, TableSchema
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from sqlalchemy import ColumnElement
+
     from pipeline_assets.brands.models import Brand
     from pipeline_assets.control.heartbeats import Heartbeat
 
@@ -33,6 +37,8 @@ OWNERS = ["team:ad-data"]
 
 ROW_COUNT_CHECK = "row_count_is_usual"
 ROW_COUNT_DESCRIPTION = "At least half as many rows as the brand's last successes had (median)."
+
+_CHUNK_ROWS = 1_000
 
 _COMPARED_SYNCS = 10
 _FEWEST_SYNCS = 3
@@ -121,6 +127,60 @@ class Attempt:
     installation: Installation
     heartbeat: "Heartbeat"
     log: Callable[[str], None]
+
+    def read_rows(
+        self,
+        schema: TableSchema | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: "Sequence[ColumnElement[bool]]" = (),
+    ) -> list[dict[str, Any]]:
+        """The brand's stored rows, of this dataset if none is named; as `storage` reads them."""
+        from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
+
+        return read_rows(
+            self.installation.engine,
+            schema or self.schema,
+            brand_id=self.brand.id,
+            columns=columns,
+            where=where,
+        )
+
+    def read_frame(
+        self,
+        schema: TableSchema,
+        *,
+        columns: Sequence[str],
+        where: "Sequence[ColumnElement[bool]]" = (),
+    ) -> "pd.DataFrame":
+        """The rows of `read_rows` as a frame whose dtypes come from the schema."""
+        from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
+
+        return read_frame(
+            self.installation.engine, schema, brand_id=self.brand.id, columns=columns, where=where
+        )
+
+    def replace_rows(
+        self, rows: Iterable[Mapping[str, Any]], *, schema: TableSchema | None = None
+    ) -> int:
+        """Make these, each with every column, the brand's only rows; how many there are then.
+
+        They are read while nobody else can write. Of this dataset if no other table is named.
+        Raises: PipelineError, as `storage` does.
+        """
+        from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
+
+        table = schema or self.schema
+        tuples = (tuple(row[name] for name in table.column_names) for row in rows)
+        return replace_rows(
+            self.installation.engine,
+            table,
+            brand_id=self.brand.id,
+            scopes=[Scope()],
+            chunks=iter(lambda: list(islice(tuples, _CHUNK_ROWS)), []),
+            attempt_started_at=self.started_at,
+            run_id=self.run_id,
+        ).written
 
 
 def dataset_asset(

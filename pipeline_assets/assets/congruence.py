@@ -53,8 +53,9 @@ def congruence_analysis(attempt: Attempt) -> Outcome:
         *({**row, "judged_at": attempt.started_at} for row in judged),
         *_refreshed(kept, ads, congruence.judge_outcomes(figures)),
     ]
+    places = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
     return Outcome(
-        records=_store(attempt, rows),
+        records=attempt.replace_rows({**row, **places} for row in rows),
         distinct_ads=len({row["ad_id"] for row in rows}),
         checks={
             "most_ads_could_be_judged": _judged_check(rows),
@@ -78,24 +79,18 @@ def _read_ads(attempt: Attempt) -> pd.DataFrame:
     from pipeline_assets.analysis.destinations import INPUT_COLUMNS, destinations  # noqa: PLC0415
     from pipeline_assets.schemas import AD_THUMBNAILS, META_AD_CREATIVES  # noqa: PLC0415
     from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_frame, read_rows  # noqa: PLC0415
 
-    engine, brand_id = attempt.installation.engine, attempt.brand.id
     table = DATASET_TABLES[META_AD_CREATIVES.name].c
     texts = ["ad_name", "title", "body", "titles", "bodies"]
-    creatives = read_frame(
-        engine,
+    creatives = attempt.read_frame(
         META_AD_CREATIVES,
-        brand_id=brand_id,
         columns=[*INPUT_COLUMNS, *texts],
         where=[table.error.is_(None), table.creative_id.is_not(None)],
     )
     links = destinations(creatives)
     key = ["ad_account_id", "ad_id"]
     ads = links[links["is_active"]].merge(creatives[[*key, *texts]], on=key)
-    thumbnails = read_rows(
-        engine, AD_THUMBNAILS, brand_id=brand_id, columns=["creative_id", "sha256"]
-    )
+    thumbnails = attempt.read_rows(AD_THUMBNAILS, columns=["creative_id", "sha256"])
     names = {row["creative_id"]: row["sha256"] for row in thumbnails}
     ads["picture_sha256"] = [names.get(creative_id) for creative_id in ads["creative_id"]]
     ads = ads[list(AD_COLUMNS)].astype("object")
@@ -106,15 +101,9 @@ def _read_pages(attempt: Attempt) -> pd.DataFrame:
     """The pages as `judge` reads them, and `image_url` as it was last read."""
     from pipeline_assets.analysis.congruence import PAGE_COLUMNS  # noqa: PLC0415
     from pipeline_assets.schemas import LANDING_PAGES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
 
     columns = [name for name in PAGE_COLUMNS if name != "picture_key"]
-    pages = read_frame(
-        attempt.installation.engine,
-        LANDING_PAGES,
-        brand_id=attempt.brand.id,
-        columns=[*columns, "image_url"],
-    )
+    pages = attempt.read_frame(LANDING_PAGES, columns=[*columns, "image_url"])
     pages["picture_key"] = [
         _picture_key(url) if isinstance(url, str) else None for url in pages["image_url"]
     ]
@@ -163,12 +152,10 @@ def _unchanged_rows(
 ) -> dict[tuple[str, str], Row]:
     """The stored rows of this judge whose ad and page are as they were, by ad and url."""
     from pipeline_assets.analysis.congruence import JUDGE, JUDGE_VERSION  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    stored = read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
     return {
         (row["ad_id"], row["url"]): row
-        for row in stored
+        for row in attempt.read_rows()
         if (row["judge"], row["judge_version"]) == (JUDGE, JUDGE_VERSION)
         and hashes.get((row["ad_id"], row["url"])) == row["input_hash"]
     }
@@ -268,28 +255,11 @@ def _fetch_sketches(attempt: Attempt, addresses: Mapping[str, str]) -> dict[str,
     return sketches
 
 
-# ------------------------------------------------------------------------------ storing, checks
+# ------------------------------------------------------------------------------------ checks
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
     return cast("list[Row]", frame.to_dict("records"))
-
-
-def _store(attempt: Attempt, rows: Sequence[Row]) -> int:
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
-    places = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
-    names = attempt.schema.column_names
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[[tuple({**row, **places}[name] for name in names) for row in rows]],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
-    return written.written
 
 
 def _judged_check(rows: Sequence[Row]) -> Check:

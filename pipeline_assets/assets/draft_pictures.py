@@ -84,14 +84,9 @@ def _is_front_page(url: str) -> bool:
 def _usable_pictures(attempt: Attempt) -> list[tuple[str, str]]:
     """Creative and sha256 of each stored picture, or of a video's poster, in a fixed order."""
     from pipeline_assets.schemas import AD_ASSETS, AD_CLASSIFICATIONS  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    engine, brand_id = attempt.installation.engine, attempt.brand.id
-    classes = read_rows(
-        engine,
-        AD_CLASSIFICATIONS,
-        brand_id=brand_id,
-        columns=["creative_id", "offer_type", "visual_format"],
+    classes = attempt.read_rows(
+        AD_CLASSIFICATIONS, columns=["creative_id", "offer_type", "visual_format"]
     )
     unusable = {
         row["creative_id"]
@@ -99,7 +94,7 @@ def _usable_pictures(attempt: Attempt) -> list[tuple[str, str]]:
         if row["offer_type"] not in _PLAIN_OFFERS or row["visual_format"] in _WRITTEN_LOOKS
     }
     pictures: dict[str, str] = {}  # one that several creatives show counts once
-    for row in read_rows(engine, AD_ASSETS, brand_id=brand_id, columns=_ASSET_COLUMNS):
+    for row in attempt.read_rows(AD_ASSETS, columns=_ASSET_COLUMNS):
         sha256 = row["sha256"] if row["media_type"] == "image" else row["poster_sha256"]
         is_large = min(row["width"] or 0, row["height"] or 0) >= FEWEST_PIXELS
         if sha256 and is_large and row["creative_id"] not in unusable:

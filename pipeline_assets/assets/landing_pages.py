@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
@@ -48,15 +48,10 @@ def landing_pages(attempt: Attempt) -> Outcome:
     pages that had a price at most half have lost it.
     """
     from pipeline_assets.analysis.destinations import destinations  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
     leads = destinations(_read_active_creatives(attempt))
     ad_counts = {str(url): int(count) for url, count in leads["url"].value_counts().items()}
-    before = {
-        row["url"]: row
-        for row in read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
-        if row["url"] in ad_counts
-    }
+    before = {row["url"]: row for row in attempt.read_rows() if row["url"] in ad_counts}
     visits = _visit(attempt, sorted(ad_counts, key=lambda url: _last_read(before.get(url))))
     _refuse_silence(visits)
     rows = dict(before)
@@ -66,7 +61,7 @@ def landing_pages(attempt: Attempt) -> Outcome:
         row["ad_count"] = ad_counts[url]
     unread = len(ad_counts) - len(visits)
     return Outcome(
-        records=_write(attempt, rows.values()),
+        records=attempt.replace_rows(rows.values()),
         distinct_ads=int(leads["ad_id"].nunique()),
         checks={
             _REACHABLE: _check_reachable(visits),
@@ -86,13 +81,10 @@ def _read_active_creatives(attempt: Attempt) -> pd.DataFrame:
     from pipeline_assets.analysis.destinations import INPUT_COLUMNS  # noqa: PLC0415
     from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
     from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
 
     table = DATASET_TABLES[META_AD_CREATIVES.name]
-    return read_frame(
-        attempt.installation.engine,
+    return attempt.read_frame(
         META_AD_CREATIVES,
-        brand_id=attempt.brand.id,
         columns=INPUT_COLUMNS,
         where=[table.c.effective_status == "ACTIVE"],
     )
@@ -218,19 +210,3 @@ def _out_of_time(unread: int, total: int) -> SourceUnavailableError:
         "because their hosts are slow or want long pauses.",
         advice="Nothing needs to be done: the next run begins with them.",
     )
-
-
-def _write(attempt: Attempt, rows: Iterable[Row]) -> int:
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
-    names = attempt.schema.column_names
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[[tuple(row[name] for name in names) for row in rows]],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
-    return written.written

@@ -22,7 +22,7 @@ from pipeline_assets.assets.actor_runs import (
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
 from pipeline_assets.assets.library_rows import FoundAd, find_clashes, first_ads, merge_ads
 from pipeline_assets.assets.media_fetch import ItemKey, MediaItem, StoredMedia, fetch_media
-from pipeline_assets.assets.media_rows import is_in_store, read_stored_rows
+from pipeline_assets.assets.media_rows import is_in_store
 from pipeline_assets.errors import (
     AccessError,
     DatabaseUnavailableError,
@@ -99,7 +99,7 @@ def _gather(attempt: Attempt, source: LibrarySource | None) -> Outcome:
         found = _search_library(attempt, source)
     else:
         found = _run_actor(attempt, source, source.actor)
-    stored = {row["library_ad_id"]: row for row in read_stored_rows(attempt)}
+    stored = {row["library_ad_id"]: row for row in attempt.read_rows()}
     rows = merge_ads(
         found.ads,
         stored,

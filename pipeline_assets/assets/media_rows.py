@@ -19,12 +19,9 @@ STORE_CHECK = "media_are_in_the_store"
 def read_creatives(attempt: Attempt) -> dict[str, Row]:
     """The brand's creatives by id: the first ad's row stands for all ads of a creative."""
     from pipeline_assets.schemas import META_AD_CREATIVES  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    rows = read_rows(
-        attempt.installation.engine,
+    rows = attempt.read_rows(
         META_AD_CREATIVES,
-        brand_id=attempt.brand.id,
         columns=[
             "ad_account_id",
             "ad_id",
@@ -42,13 +39,6 @@ def read_creatives(attempt: Attempt) -> dict[str, Row]:
             creative = creatives.setdefault(str(row["creative_id"]), {**row, "ad_ids": set()})
             creative["ad_ids"].add(row["ad_id"])
     return creatives
-
-
-def read_stored_rows(attempt: Attempt) -> list[Row]:
-    """The dataset's rows of the brand from earlier syncs."""
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
-
-    return read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
 
 
 def is_in_store(attempt: Attempt, sha256: str | None) -> bool:
@@ -84,26 +74,13 @@ def write_media_rows(
     fetched: Fetched,
 ) -> Outcome:
     """Replace the brand's rows and tell what was stored; refuses when too many items are bad."""
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
     bad.refuse_too_many()
-    names = attempt.schema.column_names
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[
-            [tuple({**row, "fetched_at": attempt.started_at}[n] for n in names) for row in rows]
-        ],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
+    records = attempt.replace_rows({**row, "fetched_at": attempt.started_at} for row in rows)
     creative_ids = {row["creative_id"] for row in rows}
     ads: set[str] = set().union(*(creatives[c]["ad_ids"] for c in creative_ids))
     new = [result for result in fetched.values() if isinstance(result, StoredMedia)]
     return Outcome(
-        records=written.written,
+        records=records,
         distinct_ads=len(ads),
         checks={
             STORE_CHECK: Check(

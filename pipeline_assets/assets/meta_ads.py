@@ -224,14 +224,10 @@ class _StoredCreatives:
 
     def __init__(self, attempt: Attempt, account_id: str) -> None:
         from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-        from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
         columns = DATASET_TABLES[attempt.schema.name].c
-        rows = read_rows(
-            attempt.installation.engine,
-            attempt.schema,
-            brand_id=attempt.brand.id,
-            where=[columns.ad_account_id == account_id, columns.error.is_(None)],
+        rows = attempt.read_rows(
+            where=[columns.ad_account_id == account_id, columns.error.is_(None)]
         )
         self._by_creative = {row["creative_id"]: tuple(row.values()) for row in rows}
         self.known: frozenset[tuple[str, datetime]] = frozenset(

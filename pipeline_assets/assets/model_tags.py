@@ -211,18 +211,11 @@ def _record(
 def read_picture_names(attempt: Attempt) -> Mapping[str, str]:
     """By creative id the name of its picture: its image, else its film's still or its thumbnail."""
     from pipeline_assets.schemas import AD_ASSETS, AD_THUMBNAILS  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    engine, brand_id = attempt.installation.engine, attempt.brand.id
     names: dict[str, str] = {}
-    thumbnails = read_rows(
-        engine, AD_THUMBNAILS, brand_id=brand_id, columns=["creative_id", "sha256"]
-    )
-    assets = read_rows(
-        engine,
-        AD_ASSETS,
-        brand_id=brand_id,
-        columns=["creative_id", "media_type", "sha256", "poster_sha256"],
+    thumbnails = attempt.read_rows(AD_THUMBNAILS, columns=["creative_id", "sha256"])
+    assets = attempt.read_rows(
+        AD_ASSETS, columns=["creative_id", "media_type", "sha256", "poster_sha256"]
     )
     pictures = [
         *((row["creative_id"], row["sha256"]) for row in assets if row["media_type"] == "image"),

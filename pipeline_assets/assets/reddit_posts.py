@@ -62,8 +62,6 @@ def reddit_posts(attempt: Attempt) -> Outcome:
     Check: every search term has found something; at most one post in twenty lacks a field or comes
     twice in the same search.
     """
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
     with attempt.installation.reddit_client(attempt.brand) as client:
         source = attempt.brand.sources.reddit
         assert source is not None  # there would be no client
@@ -74,18 +72,10 @@ def reddit_posts(attempt: Attempt) -> Outcome:
     bad.refuse_too_many()
     attempt.heartbeat.progress(0, stage="storing")
     rows = _merge(attempt, source, gathered)
-    written = replace_rows(
-        attempt.installation.engine,
-        attempt.schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=[[tuple(row[name] for name in attempt.schema.column_names) for row in rows]],
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
+    records = attempt.replace_rows(rows)
     _note_finished(attempt, source, gathered)
     return Outcome(
-        records=written.written,
+        records=records,
         checks=_checks(source, gathered, rows),
         metadata={
             **bad.metadata(),
@@ -183,10 +173,8 @@ def _position_name(subreddit: str, term: str) -> str:
 def _merge(attempt: Attempt, source: RedditSource, gathered: _Gathered) -> list[Row]:
     """The rows to keep: what is stored, renewed by what was read, less what is no longer wanted."""
     from pipeline_assets.analysis.voice_of_customer import find_phrases  # noqa: PLC0415
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    stored = read_rows(attempt.installation.engine, attempt.schema, brand_id=attempt.brand.id)
-    rows: dict[str, Row] = {row["post_id"]: row for row in stored}
+    rows: dict[str, Row] = {row["post_id"]: row for row in attempt.read_rows()}
     for post_id, post in gathered.posts.items():
         known = rows.get(post_id)
         rows[post_id] = {

@@ -7,14 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Context, Decimal
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pipeline_assets.schemas import TableSchema
 
 TOLERANCE_RATIO = Decimal("0.01")
@@ -24,8 +21,6 @@ MAX_UNKNOWN_RATIO = 0.5
 """More unknown hooks than known ones do not tell which hooks work."""
 
 _EXACT = Context(prec=15)  # so many digits of an amount come back from every database
-
-_CHUNK_ROWS = 1_000
 
 Row = Mapping[str, Any]
 
@@ -101,46 +96,22 @@ def _score(attempt: Attempt, days: Sequence[Row]) -> list[Row]:
     until = days[-1]["date"]
     scored = score_creatives(
         read_ad_days(engine, brand_id, since=creative_days.first_day(until), until=until),
-        _read(attempt, META_AD_CREATIVES, creative_days.CREATIVE_COLUMNS),
-        _read(attempt, AD_CLASSIFICATIONS, creative_days.CLASS_COLUMNS),
+        attempt.read_frame(META_AD_CREATIVES, columns=creative_days.CREATIVE_COLUMNS),
+        attempt.read_frame(AD_CLASSIFICATIONS, columns=creative_days.CLASS_COLUMNS),
         until=until,
     )
     return cast("list[Row]", scored.to_dict("records"))
 
 
-def _read(attempt: Attempt, schema: TableSchema, columns: Sequence[str]) -> pd.DataFrame:
-    from pipeline_assets.storage.windows import read_frame  # noqa: PLC0415
-
-    return read_frame(
-        attempt.installation.engine, schema, brand_id=attempt.brand.id, columns=columns
-    )
-
-
 def _store(attempt: Attempt, schema: TableSchema, rows: Sequence[Row]) -> int:
     """Make these the brand's only rows of the table; how many there are."""
-    from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
-
     facts = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
-    whole = ({**row, **facts} for row in rows)
-    tuples = (tuple(_storable(row[name]) for name in schema.column_names) for row in whole)
-    written = replace_rows(
-        attempt.installation.engine,
-        schema,
-        brand_id=attempt.brand.id,
-        scopes=[Scope()],
-        chunks=_chunks(tuples),
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
-    return written.written
+    whole = ({**{name: _storable(value) for name, value in row.items()}, **facts} for row in rows)
+    return attempt.replace_rows(whole, schema=schema)
 
 
 def _storable(value: object) -> object:
     return _EXACT.create_decimal(value) if isinstance(value, Decimal) else value
-
-
-def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    return iter(lambda: list(islice(rows, _CHUNK_ROWS)), [])
 
 
 def _sign_check(days: Sequence[Row]) -> Check:

@@ -43,16 +43,14 @@ def template_approvals(attempt: Attempt) -> Outcome:
         judge_templates,
     )
     from pipeline_assets.schemas import TEMPLATES_SCRAPED  # noqa: PLC0415
-    from pipeline_assets.storage.windows import Scope, read_rows, replace_rows  # noqa: PLC0415
 
-    engine, brand = attempt.installation.engine, attempt.brand
-    source = brand.sources.templates
+    source = attempt.brand.sources.templates
     if source is None:
         raise InvalidConfigError(
-            f"Brand {brand.id!r} has no templates source.",
+            f"Brand {attempt.brand.id!r} has no templates source.",
             advice="Say whose ads to gather with `pipeline-assets brands apply`.",
         )
-    templates = read_rows(engine, TEMPLATES_SCRAPED, brand_id=brand.id)
+    templates = attempt.read_rows(TEMPLATES_SCRAPED)
     attempt.heartbeat.progress(0, total=len(templates), stage="judging")
     judgements = judge_templates(
         templates,
@@ -64,19 +62,11 @@ def template_approvals(attempt: Attempt) -> Outcome:
         today=attempt.started_at.date(),
     )
     rows: list[Row] = []  # as stored: known once the write has read what people decided
-    written = replace_rows(
-        engine,
-        attempt.schema,
-        brand_id=brand.id,
-        scopes=[Scope()],
-        chunks=_chunks(attempt, judgements, rows),
-        attempt_started_at=attempt.started_at,
-        run_id=attempt.run_id,
-    )
+    records = attempt.replace_rows(_settled(attempt, judgements, rows))
     attempt.heartbeat.progress(len(rows), total=len(rows), stage="stored")
     states = Counter(row["state"] for row in rows)
     return Outcome(
-        records=written.written,
+        records=records,
         checks={
             "every_template_is_judged": _check_all_judged(attempt),
             "people_come_to_the_queue": _check_waiting(attempt, rows),
@@ -89,23 +79,20 @@ def template_approvals(attempt: Attempt) -> Outcome:
     )
 
 
-def _chunks(
-    attempt: Attempt, judgements: Sequence[Judgement], rows: list[Row]
-) -> Iterator[list[tuple[Any, ...]]]:
+def _settled(attempt: Attempt, judgements: Sequence[Judgement], rows: list[Row]) -> Iterator[Row]:
     """The rows to store, made while nobody else can write: no decision is lost in between."""
     from pipeline_assets.analysis.template_scoring import settle  # noqa: PLC0415
     from pipeline_assets.control.item_decisions import (  # noqa: PLC0415
         read_decisions,
         with_decision,
     )
-    from pipeline_assets.storage.windows import read_rows  # noqa: PLC0415
 
-    engine, brand_id, key = attempt.installation.engine, attempt.brand.id, attempt.dataset.key
-    decisions = read_decisions(engine, brand_id=brand_id, dataset=key)
+    key = attempt.dataset.key
+    decisions = read_decisions(attempt.installation.engine, brand_id=attempt.brand.id, dataset=key)
     # As it was before this write: another connection does not see what this one has deleted.
     since = {
         (row["template_id"], row["state"]): row["decided_at"]
-        for row in read_rows(engine, attempt.schema, brand_id=brand_id)
+        for row in attempt.read_rows()
         if row["decided_by"] == "rules"
     }
     settled = settle(judgements, {item: made.decision for item, made in decisions.items()})
@@ -113,7 +100,7 @@ def _chunks(
         with_decision(key, _row(attempt, each, since), decisions.get(each.template_id))
         for each in settled
     )
-    yield [tuple(row[name] for name in attempt.schema.column_names) for row in rows]
+    yield from rows
 
 
 def _row(attempt: Attempt, judgement: Judgement, since: Mapping[tuple[str, str], Any]) -> Row:
