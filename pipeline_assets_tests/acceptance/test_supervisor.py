@@ -86,11 +86,19 @@ def marked(home: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
+            while is_being_started(process):
+                time.sleep(0.001)
             if process.environ().get(MARK) == str(home) and process.status() != "zombie":
                 found.append(process.pid)
         except psutil.Error:
             continue
     return found
+
+
+def is_being_started(process: psutil.Process) -> bool:
+    """Whether this child is so new that it has no environment yet: some ms on a busy machine."""
+    is_living_child = process.ppid() == os.getpid() and process.status() != "zombie"
+    return is_living_child and not process.environ()
 
 
 def waiting_process(environment: Mapping[str, str]) -> subprocess.Popen[str]:
