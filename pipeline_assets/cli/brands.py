@@ -1,6 +1,7 @@
 """`pipeline-assets brands`: the registry from the command line."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _cadences_option = click.option(
     "has_cadences",
     default=True,
     show_default=True,
-    help="Set the usual cadences for a new brand; `cadences list` shows them.",
+    help="Set the usual cadences for what is new; `cadences list` shows them.",
 )
 
 
@@ -160,7 +161,7 @@ def resume(*, brand_id: str, as_json: bool) -> None:
 def apply(*, file: Path, has_cadences: bool, as_json: bool) -> None:
     """Add and change brands as a YAML file says: all of them, or none when one is wrong.
 
-    New brands get the usual cadences of the jobs that their sources allow.
+    Jobs that a brand's sources allow now, and did not before, get their usual cadences.
 
     \b
     brands:
@@ -174,17 +175,22 @@ def apply(*, file: Path, has_cadences: bool, as_json: bool) -> None:
     """
     installation = open_installation()
     wanted = registry.load_brands_file(file)
+    before = registry.list_brands(installation.engine)
     applied = registry.apply_brands(installation.engine, wanted, actor=actor(), now=utcnow())
+    cadences = []
     if has_cadences:
-        added = [brand for brand in wanted if brand.id in applied.added]
-        set_suggested_cadences(installation.engine, added, actor=actor(), now=utcnow())
+        cadences = set_suggested_cadences(
+            installation.engine, wanted, before=before, actor=actor(), now=utcnow()
+        )
     _tell_dagster(installation)
     if as_json:
-        print_json(applied)
+        print_json(asdict(applied) | {"cadences": cadences})
         return
     for word in ("added", "changed", "unchanged"):
         for brand_id in getattr(applied, word):
             click.echo(f"{word:10} {brand_id}")
+    if cadences:
+        click.echo(f"New cadences: {len(cadences)}; pipeline-assets cadences list shows them.")
 
 
 @brands.command()

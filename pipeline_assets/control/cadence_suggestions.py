@@ -1,4 +1,4 @@
-"""The cadences that a new brand starts with: the catalogue's, for what it has configured."""
+"""The cadences that a brand starts with: the catalogue's, for what it has configured."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -28,17 +28,27 @@ def suggested_cadences(brand: Brand) -> dict[str, Preset]:
 
 
 def set_suggested_cadences(
-    engine: sa.Engine, brands: Iterable[Brand], *, actor: str, now: datetime
+    engine: sa.Engine,
+    brands: Iterable[Brand],
+    *,
+    before: Iterable[Brand] = (),
+    actor: str,
+    now: datetime,
 ) -> list[str]:
     """Set them in the brands' own time zones, where a job has no cadence yet; starts no run.
 
+    `before` is what some of the brands were until now: a job that their sources allowed then keeps
+    what people made of it, none included.
     A job that does all brands of an organization in one run has one cadence for all of them, which
     the first brand that wants it brings. Returns what was set as `brand:job`, in that order.
     """
+    known = {brand.id: suggested_cadences(brand).keys() for brand in before}
     set_ones = []
     with write_transaction(engine) as connection:
         for brand in brands:
             for job, preset in suggested_cadences(brand).items():
+                if job in known.get(brand.id, ()):
+                    continue
                 is_shared = JOBS[job].across_brands
                 target_id = all_brands_id(brand.organization_id) if is_shared else brand.id
                 cron = preset_cron(preset, target_id, job)

@@ -74,6 +74,16 @@ def test_they_are_stored_once_audited_and_never_in_place_of_somebodys_own(
     }
 
 
+def test_a_source_that_a_brand_gets_later_brings_only_its_own(engine: sa.Engine) -> None:
+    acme = brand()
+    actor = {"actor": "some/reviews", "token": "env:Y"}
+    more = brand(sources={**META, "amazon": {"asins": ["B0ACME0001"], "actor": actor}})
+    add_brand(engine, more, actor="test", now=NOW)
+    added = set_suggested_cadences(engine, [more], before=[acme], actor="test", now=NOW)
+    assert added == ["acme:amazon_review_scrape"], "what nobody wanted of Meta's stays away"
+    assert set_suggested_cadences(engine, [more], before=[more], actor="test", now=NOW) == []
+
+
 def test_a_thousand_brands_do_not_start_in_the_same_minute() -> None:
     crons = [preset_cron(Preset.EVERY_6_HOURS, f"brand-{n}", "meta_sync") for n in range(1000)]
     minutes = Counter(next_tick(cron, "UTC", NOW).minute for cron in crons)

@@ -312,6 +312,11 @@ def test_a_brand_is_added_with_all_its_settings(site: "Site") -> None:
     changed = {**BRAND, "windows": "ad_thumbnails: 72.0"}
     answer = post(every, "/admin/brands/shoes", **changed)
     assert "as it was" in answer.headers["HX-Trigger"]
+    # A source that comes later brings its job's cadence, and leaves the others to people.
+    actor = "{actor: some/reviews, token: env:Y}"
+    changed["other_sources"] = f"amazon: {{asins: [B0ACME0001], actor: {actor}}}"
+    answer = post(every, "/admin/brands/shoes", **changed)
+    assert "shoes is changed. New cadences: 1," in answer.headers["HX-Trigger"]
 
 
 def test_an_organizations_admin_changes_its_brands_but_not_their_sources(site: "Site") -> None:

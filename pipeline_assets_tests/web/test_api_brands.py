@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.brands.registry import get_brand
+from pipeline_assets.control.cadences import list_cadences
 from pipeline_assets.people.roles import Role
 from pipeline_assets.storage.audit import read_audit
 
@@ -98,8 +99,21 @@ def test_other_sources_take_an_admin_of_every_organization(sqlite_site: "Site") 
     assert (
         sqlite_site.program(Role.ADMIN).put("/api/v1/brands/acme", json=wanted).status_code == 403
     )
-    every = sqlite_site.program(Role.ADMIN, "*").put("/api/v1/brands/acme", json=wanted)
-    assert every.json()["configured"] == []
+    every = sqlite_site.program(Role.ADMIN, "*")
+    without = every.put("/api/v1/brands/acme", json=wanted)
+    assert without.json()["configured"] == []
+    assert "acme:meta_sync" not in cadences_of(sqlite_site)
+    again = specification(id="acme")
+    address, no_cadences = "/api/v1/brands/acme", {"cadences": "false"}
+    assert every.put(address, params=no_cadences, json=again).json()["configured"] == ["meta"]
+    assert "acme:meta_sync" not in cadences_of(sqlite_site)
+    every.put(address, json=wanted)
+    every.put(address, json=again)
+    assert "acme:meta_sync" in cadences_of(sqlite_site)
+
+
+def cadences_of(site: "Site") -> set[str]:
+    return {f"{each.brand_id}:{each.job}" for each in list_cadences(site.engine)}
 
 
 def test_a_brand_keeps_its_id_and_its_organization(sqlite_site: "Site") -> None:

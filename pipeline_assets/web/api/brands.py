@@ -111,6 +111,9 @@ Specification = Annotated[
 ]
 
 
+SetCadences = Annotated[bool, Query(description="Set the usual cadences too")]
+
+
 @router.get("/brands", response_model=Listing[BrandView])
 def list_my_brands(
     principal: Viewer,
@@ -137,7 +140,7 @@ def create_brand(
     web: Web,
     specification: Specification,
     response: Response,
-    cadences: Annotated[bool, Query(description="Set the usual cadences too")] = True,
+    cadences: SetCadences = True,
 ) -> BrandView:
     """Add a brand, with the usual cadences of the jobs that its sources allow.
 
@@ -164,11 +167,16 @@ def get_one_brand(principal: Viewer, brand: ViewedBrand, web: Web) -> BrandView:
 
 @router.put("/brands/{brand}", response_model=BrandView)
 def change_brand(
-    principal: Admin, brand: AdministeredBrand, web: Web, specification: Specification
+    principal: Admin,
+    brand: AdministeredBrand,
+    web: Web,
+    specification: Specification,
+    cadences: SetCadences = True,
 ) -> BrandView:
     """Change a brand to what is given as a whole; its pause stays as it is.
 
-    Other sources than it has take an admin of every organization.
+    Other sources than it has take an admin of every organization. Jobs that only the new ones
+    allow get their usual cadences.
     """
     if specification.id != brand.id:
         raise Problem(422, f"The id is {specification.id}, and the address says {brand.id}.")
@@ -177,6 +185,10 @@ def change_brand(
     if specification.sources != brand.sources:
         check_role(principal, Role.ADMIN, None)
     apply_brands(web.engine, [specification], actor=principal.actor, now=web.now())
+    if cadences:
+        set_suggested_cadences(
+            web.engine, [specification], before=[brand], actor=principal.actor, now=web.now()
+        )
     return BrandView.of(get_brand(web.engine, brand.id), principal, web.now())
 
 

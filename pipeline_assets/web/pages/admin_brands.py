@@ -4,7 +4,7 @@ A brand's sources name secrets of the installation and where they are sent, so o
 every organization adds brands and changes sources; the rest is for the organization's admins.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import yaml
@@ -141,8 +141,8 @@ def new_brand(
     brand = form.brand(form.id.strip(), form.organization_id)
     add_brand(web.engine, brand, actor=principal.actor, now=web.now())
     found = set_suggested_cadences(web.engine, [brand], actor=principal.actor, now=web.now())
-    synced = f"{len(found)} cadences are set, see Schedules" if found else "no cadence is set"
-    return told(request, f"{brand.id} is added, {synced}; Dagster knows it within half a minute.")
+    set_ones = _tell_cadences(found)
+    return told(request, f"{brand.id} is added.{set_ones} Dagster knows it within half a minute.")
 
 
 def _administered_brand(brand: str, principal: AdminOfSome, web: Web) -> Brand:
@@ -183,4 +183,12 @@ def change_brand(
         form = form.model_copy(update=BrandForm.of(brand).model_dump(include=_SOURCE_FIELDS))
     wanted = form.brand(brand.id, brand.organization_id)
     applied = apply_brands(web.engine, [wanted], actor=principal.actor, now=web.now())
-    return told(request, f"{brand.id} is {'changed' if applied.changed else 'as it was'}.")
+    found = set_suggested_cadences(
+        web.engine, [wanted], before=[brand], actor=principal.actor, now=web.now()
+    )
+    became = "changed" if applied.changed else "as it was"
+    return told(request, f"{brand.id} is {became}.{_tell_cadences(found)}")
+
+
+def _tell_cadences(found: Sequence[str]) -> str:
+    return f" New cadences: {len(found)}, see Schedules." if found else ""

@@ -233,11 +233,9 @@ def test_a_brands_file_is_applied_and_applied_again(on_each_database: CommandLin
     cli = on_each_database
     file = cli.folder / "brands.yaml"
     file.write_text(FILE)
-    assert cli.done("brands", "apply", "brands.yaml", "--json").json == {
-        "added": ["acme", "globex"],
-        "changed": [],
-        "unchanged": [],
-    }
+    applied = cli.done("brands", "apply", "brands.yaml", "--json").json
+    assert "acme:meta_sync" in applied.pop("cadences")
+    assert applied == {"added": ["acme", "globex"], "changed": [], "unchanged": []}
     assert cli.partitions() == {"acme", "globex"}
     assert cli.done("brands", "show", "acme", "--json").json["windows"] == {
         "meta_ads_performance": 12
@@ -262,7 +260,7 @@ def test_brands_that_a_file_does_not_name_stay(cli: CommandLine) -> None:
     cli.done(*ACME)
     (cli.folder / "brands.yaml").write_text("brands: []")
     outcome = cli.done("brands", "apply", "brands.yaml", "--json").json
-    assert outcome == {"added": [], "changed": [], "unchanged": []}
+    assert outcome == {"added": [], "changed": [], "unchanged": [], "cadences": []}
     assert cli.partitions() == {"acme"}
 
 
@@ -302,3 +300,20 @@ def test_a_new_brand_has_the_usual_cadences_unless_one_says_otherwise(cli: Comma
         (each["brand_id"], each["job"], each["preset"]) for each in found
     }
     assert "plain" not in {each["brand_id"] for each in found}
+
+
+def test_a_source_that_a_file_adds_brings_its_cadence(cli: CommandLine) -> None:
+    meta = 'meta: {ad_accounts: [act_2], token: "env:X"}'
+    file = cli.folder / "brands.yaml"
+    brand = "brands: [{id: globex, name: Globex, timezone: UTC, sources: {%s}}]"
+    file.write_text(brand % meta)
+    cli.done("brands", "apply", "brands.yaml", "--no-cadences")
+    actor = '{actor: some/reviews, token: "env:Y"}'
+    file.write_text(brand % f"{meta}, amazon: {{asins: [B0ACME0001], actor: {actor}}}")
+    out = cli.done("brands", "apply", "brands.yaml").out.splitlines()
+    assert out[:1] == ["changed    globex"]
+    assert out[1].startswith("New cadences: ")
+    found = {each["job"] for each in cli.done("cadences", "list", "--json").json}
+    assert "amazon_review_scrape" in found
+    assert "meta_sync" not in found
+    assert cli.done("brands", "apply", "brands.yaml", "--json").json["cadences"] == []
