@@ -41,8 +41,8 @@ def cadences() -> None:
 def set_(*, brand_id: str, job: str, cadence: str, timezone: str | None, as_json: bool) -> None:
     """Add or change a cadence; the first run is at its next time, not now.
 
-    CADENCE is hourly, every_6_hours, daily (early in the morning), twice_weekly (early on Monday
-    and Thursday), weekly (early on Monday), or five cron fields: minute hour day month weekday.
+    CADENCE is hourly, every_6_hours, daily (in the morning), twice_weekly (early on Monday and
+    Thursday), weekly (on Monday after noon), or five cron fields: minute hour day month weekday.
 
     \b
     pipeline-assets cadences set acme meta_sync daily

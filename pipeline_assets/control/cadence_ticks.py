@@ -38,20 +38,22 @@ class Preset(StrEnum):
     HOURLY = "hourly"
     EVERY_6_HOURS = "every_6_hours"
     DAILY = "daily"
-    """In the early morning: people find today's data when they come."""
+    """In the morning, with what the sync of every six hours has brought: people find it when they
+    come."""
     TWICE_WEEKLY = "twice_weekly"
     """Early on Monday and Thursday."""
     WEEKLY = "weekly"
-    """Early on Monday."""
+    """On Monday after noon, with what the morning has brought and judged."""
 
 
+# Hours apart, so that what is made of another's data comes after it whatever their minutes are.
 _PRESET_CRONS = {
     Preset.HOURLY: "{minute} * * * *",
     # None between midnight and 4, when clocks change.
     Preset.EVERY_6_HOURS: "{minute} 5,11,17,23 * * *",
-    Preset.DAILY: "{minute} 5 * * *",
-    Preset.TWICE_WEEKLY: "{minute} 5 * * 1,4",
-    Preset.WEEKLY: "{minute} 5 * * 1",
+    Preset.TWICE_WEEKLY: "{minute} 6 * * 1,4",
+    Preset.DAILY: "{minute} 7 * * *",
+    Preset.WEEKLY: "{minute} 13 * * 1",
 }
 
 _ALLOWED = (

@@ -1,7 +1,7 @@
 """What a new brand's cadences are, and that nothing gets old between two of their ticks."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -19,6 +19,7 @@ from pipeline_assets.datasets import DATASETS, JOBS, Job
 from pipeline_assets.storage.audit import read_audit
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 META = {"meta": {"ad_accounts": ["act_1"], "token": "env:X"}}
 
 
@@ -38,6 +39,25 @@ def test_between_two_ticks_no_dataset_gets_old_enough_to_warn(job: Job) -> None:
     for key in job.datasets:
         allowed = DATASETS[key].warn_after
         assert allowed is None or longest + job.max_runtime < allowed, key
+
+
+@pytest.mark.parametrize("brand_id", [f"brand-{n}" for n in range(20)])
+def test_on_a_monday_what_is_made_of_other_data_comes_after_it(brand_id: str) -> None:
+    ticks = {job.name: monday(brand_id, job) for job in JOBS.values() if job.suggested_cadence}
+    for job in JOBS.values():
+        needed = {above for key in job.datasets for above in DATASETS[key].upstream}
+        for other in JOBS.values():
+            if job.name in ticks and other.name in ticks and needed & {*other.datasets}:
+                assert ticks[other.name][0] < ticks[job.name][-1], (job.name, other.name)
+
+
+def monday(brand_id: str, job: Job) -> list[datetime]:
+    """The ticks of the job's suggested cadence on one Monday."""
+    cron, begin = preset_cron(Preset(job.suggested_cadence), brand_id, job.name), MONDAY
+    ticks = [next_tick(cron, "UTC", begin)]
+    while ticks[-1] < MONDAY + timedelta(days=1):
+        ticks.append(next_tick(cron, "UTC", ticks[-1]))
+    return ticks[:-1]
 
 
 def test_every_dataset_is_refreshed_by_some_suggestion() -> None:

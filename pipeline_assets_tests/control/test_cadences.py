@@ -119,10 +119,10 @@ def test_a_changed_cadence_starts_no_run_even_when_the_old_one_was_due(engine: s
     set_(engine)
     changed = set_(engine, "daily", timezone="Asia/Tokyo", now=TICK + HOUR, actor="cli:bob")
     assert changed.preset is Preset.DAILY
-    assert changed.in_words.startswith("daily: at 05:")
+    assert changed.in_words.startswith("daily: at 07:")
     assert changed.in_words.endswith(" every day (Asia/Tokyo)")
     assert changed.next_run_at == next_tick(changed.cron, "Asia/Tokyo", TICK + HOUR)
-    assert changed.next_run_at.hour == 20  # 05 in Tokyo
+    assert changed.next_run_at.hour == 22  # 07 in Tokyo
     assert (changed.updated_at, changed.updated_by) == (TICK + HOUR, "cli:bob")
     assert store_due(engine, now=TICK + HOUR) == DueSummary()
     assert list_cadences(engine) == [changed]
@@ -331,7 +331,7 @@ def test_a_clock_that_was_far_ahead_holds_nothing_up(engine: sa.Engine) -> None:
     [
         ({"cron": "rubbish"}, "broken: 'rubbish' is no cadence.", HOUR),
         ({"timezone": "Atlantis/X"}, "broken: There is no time zone 'Atlantis/X'.", HOUR),
-        ({"brand_id": "gone"}, "broken: there is no brand 'gone' any more", timedelta(days=1)),
+        ({"brand_id": "gone"}, "refused: There is no brand 'gone'.", timedelta(days=1)),
         ({"job": "meta_sync_2"}, "refused: There is no job 'meta_sync_2'.", timedelta(days=1)),
     ],
 )

@@ -153,7 +153,7 @@ def test_the_preview_shows_the_times_and_what_clocks_do_to_them(site: "Site") ->
     preset = site.person(Role.OPERATOR).get(
         "/schedules/preview", params=form | {"cadence": "weekly", "timezone": ""}
     )
-    assert "weekly: at 05:" in preset.text
+    assert "weekly: at 13:" in preset.text
     assert "(UTC)" in preset.text
     assert "When clocks change" not in preset.text
 

@@ -39,16 +39,16 @@ def test_a_preset_becomes_a_cron_in_the_brands_zone_and_both_are_given_back(
     made = cli.done("cadences", "set", "acme", "meta_sync", "daily", "--json").json
     assert made.keys() == COLUMNS | {"upcoming"}
     minute = made["cron"].split()[0]
-    assert (made["preset"], made["cron"]) == ("daily", f"{minute} 5 * * *")
+    assert (made["preset"], made["cron"]) == ("daily", f"{minute} 7 * * *")
     assert made["timezone"] == "Europe/Paris"
-    assert made["in_words"] == f"daily: at 05:{int(minute):02} every day (Europe/Paris)"
+    assert made["in_words"] == f"daily: at 07:{int(minute):02} every day (Europe/Paris)"
     assert made["updated_by"].startswith("cli")
     assert made["last_tick_at"] is None
 
     times = [instant(time) for time in made["upcoming"]]
     assert instant(made["next_run_at"]) == times[0] > datetime.now(UTC) - timedelta(minutes=1)
     walls = [time.astimezone(PARIS) for time in times]
-    assert {(wall.hour, wall.minute) for wall in walls} == {(5, int(minute))}
+    assert {(wall.hour, wall.minute) for wall in walls} == {(7, int(minute))}
     assert all(later.date() - wall.date() == timedelta(days=1) for wall, later in pairwise(walls))
 
     del made["upcoming"]
@@ -105,7 +105,7 @@ def test_the_next_times_are_the_soonest_of_all_or_of_one(cli: CommandLine) -> No
     ] * 2
     _, first, second = cli.done(*one).out.splitlines()
     assert all(
-        "05:" in line and " CE" in line and line.split()[-2] == "UTC" for line in (first, second)
+        "07:" in line and " CE" in line and line.split()[-2] == "UTC" for line in (first, second)
     )
     assert "paused" in cli.done("cadences", "next", "globex").out.splitlines()[1]
 

@@ -277,8 +277,9 @@ def test_rare_days_are_found() -> None:
     [
         (Preset.HOURLY, set(range(24)), set(range(7))),
         (Preset.EVERY_6_HOURS, {5, 11, 17, 23}, set(range(7))),
-        (Preset.DAILY, {5}, set(range(7))),
-        (Preset.WEEKLY, {5}, {0}),
+        (Preset.DAILY, {7}, set(range(7))),
+        (Preset.TWICE_WEEKLY, {6}, {0, 3}),
+        (Preset.WEEKLY, {13}, {0}),
     ],
 )
 def test_a_presets_ticks_are_at_its_hours_in_the_cadences_zone(
@@ -294,10 +295,10 @@ def test_a_presets_ticks_are_at_its_hours_in_the_cadences_zone(
 
 
 def test_a_presets_minute_stays_the_same_for_a_brand_and_job() -> None:
-    assert preset_cron(Preset.DAILY, "acme", "meta_sync") == "35 5 * * *"
-    assert cron_of(" Daily ", "acme", "meta_sync") == "35 5 * * *"
-    assert preset_of("35 5 * * *", "acme", "meta_sync") is Preset.DAILY
-    assert preset_of("35 5 * * *", "acme", "scorecard") is None
+    assert preset_cron(Preset.DAILY, "acme", "meta_sync") == "35 7 * * *"
+    assert cron_of(" Daily ", "acme", "meta_sync") == "35 7 * * *"
+    assert preset_of("35 7 * * *", "acme", "meta_sync") is Preset.DAILY
+    assert preset_of("35 7 * * *", "acme", "scorecard") is None
 
 
 def test_a_thousand_brands_spread_over_the_hour() -> None:

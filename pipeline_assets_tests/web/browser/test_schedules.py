@@ -22,7 +22,7 @@ def test_typing_a_cadence_shows_its_times_before_it_is_saved(operator: "Visitor"
     page = operator.open("/schedules")
     page.locator(f"[id='row-{ACME}']").get_by_role("link", name="set one").click()
     drawer = page.get_by_role("complementary")
-    expect(drawer).to_contain_text("daily: at 05:")
+    expect(drawer).to_contain_text("daily: at 07:")
     drawer.get_by_label("cron").fill("30 2 * * *")
     drawer.get_by_label("Time zone").fill("Europe/Paris")
     expect(drawer.get_by_label("custom")).to_be_checked()
@@ -57,7 +57,7 @@ def test_bulk_buttons_count_the_ticked_rows_and_act_on_those_alone(operator: "Vi
     bulk.get_by_label("weekly").check()
     expect(bulk).to_contain_text("for acme:meta_sync, the first of those ticked")
     page.get_by_label(f"Tick {ACME}").uncheck()
-    expect(bulk).to_contain_text("weekly: at 05:")
+    expect(bulk).to_contain_text("weekly: at 13:")
     expect(bulk).not_to_contain_text("the first of those ticked")  # one is left
     page.get_by_label(f"Tick {ACME}").check()
     bulk.get_by_role("button", name="Set 2 cadences").click()
