@@ -211,8 +211,8 @@ def _run_actor(attempt: Attempt, source: LibrarySource, actor: ApifyActor) -> _F
         source.page_ids, source.search_terms, source.countries, source.max_ads
     )
     found = gather_items(attempt, actor, run_input, wanted=source.max_ads)
-    today = library_ads.today_of(attempt.started_at)
-    reader = RowReader(f"the actor {actor.actor}", partial(library_ads.read_actor_row, today=today))
+    read_row = partial(library_ads.read_actor_row, today=attempt.started_at.date())
+    reader = RowReader(f"the actor {actor.actor}", read_row)
     ads = [
         FoundAd(ad, row, source=actor.actor, matched_by=_matched_by(ad, source))
         for ad, row in reader.read_all(found.items)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ def _row(found: FoundAd, known: Row | None, *, brand_id: str, now: datetime) -> 
     from pipeline_assets.sources.library_ads import library_url  # noqa: PLC0415
 
     ad = found.ad
-    last_day = ad.stopped_on or now.astimezone(UTC).date()
+    last_day = ad.stopped_on or now.date()
     return {
         "brand_id": brand_id,
         "library_ad_id": ad.library_ad_id,

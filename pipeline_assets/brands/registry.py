@@ -81,6 +81,7 @@ def add_brand(engine: Engine, brand: Brand, *, actor: str, now: datetime) -> Non
                 f"There is a brand {brand.id} already.",
                 advice="Choose another id, or change the brand by applying a brands file.",
             )
+        _check_organizations(connection, [brand])
         _insert_brand(connection, brand, actor=actor, now=now)
 
 
@@ -101,6 +102,7 @@ def apply_brands(
     with write_transaction(engine) as connection:
         named = {brand.id for brand in wanted}
         stored = {row["id"]: row for row in read_rows(connection, brand_ids=named)}
+        _check_organizations(connection, [brand for brand in wanted if brand.id not in stored])
         for brand in wanted:
             if brand.id not in stored:
                 _insert_brand(connection, brand, actor=actor, now=now)
@@ -124,13 +126,12 @@ def list_brand_ids(engine: Engine) -> list[str]:
         return sorted(connection.execute(select(brands.c.id)).scalars())
 
 
-def list_unreadable(
+def list_with_unreadable(
     engine: Engine, *, organization_ids: Collection[str] | None = None
-) -> dict[str, InvalidConfigError]:
-    """What is wrong with each brand that `list_brands` leaves aside, by its id."""
+) -> tuple[list[Brand], dict[str, InvalidConfigError]]:
+    """The brands of `list_brands`, and what is wrong with each that it leaves aside, by its id."""
     with engine.connect() as connection:
-        rows = read_rows(connection, organization_ids=organization_ids)
-    return parse_rows(rows)[1]
+        return parse_rows(read_rows(connection, organization_ids=organization_ids))
 
 
 def read_brands(
@@ -141,7 +142,7 @@ def read_brands(
 ) -> list[Brand]:
     """All brands, those of these organizations, or these as far as they exist; by id.
 
-    One whose row cannot be read is left aside: it harms no other. `list_unreadable` names it.
+    One whose row cannot be read is left aside: it harms no other. `list_with_unreadable` names it.
     """
     rows = read_rows(connection, organization_ids=organization_ids, brand_ids=brand_ids)
     return parse_rows(rows)[0]
@@ -338,7 +339,6 @@ def _read_brand(
 
 
 def _insert_brand(connection: Connection, brand: Brand, *, actor: str, now: datetime) -> None:
-    _check_organization(connection, brand)
     values = _to_row(brand) | brand.model_dump(include=_PAUSE_COLUMNS)
     connection.execute(insert(brands).values(values | {"created_at": now, "updated_at": now}))
     _record(connection, "brand.add", brand, actor=actor, now=now)
@@ -368,13 +368,15 @@ def _change_brand(
     return True
 
 
-def _check_organization(connection: Connection, brand: Brand) -> None:
-    known = select(organizations.c.id).where(organizations.c.id == brand.organization_id)
-    if not connection.execute(known).first():
-        raise InvalidConfigError(
-            f"Brand {brand.id}: there is no organization {brand.organization_id!r}.",
-            advice="Add it with `pipeline-assets organizations add`, or correct organization_id.",
-        )
+def _check_organizations(connection: Connection, new: Iterable[Brand]) -> None:
+    known = set(connection.execute(select(organizations.c.id)).scalars())
+    for brand in new:
+        if brand.organization_id not in known:
+            raise InvalidConfigError(
+                f"Brand {brand.id}: there is no organization {brand.organization_id!r}.",
+                advice="Add it with `pipeline-assets organizations add`, or correct "
+                "organization_id.",
+            )
 
 
 def _to_row(brand: Brand) -> Row:

@@ -95,9 +95,10 @@ def add(
 def list_(*, organization_id: str | None, as_json: bool) -> None:
     """List the brands."""
     organization_ids = [organization_id] if organization_id else None
-    engine = open_installation().engine
-    found = registry.list_brands(engine, organization_ids=organization_ids)
-    is_all = not tell_unreadable(engine, organization_ids=organization_ids)
+    found, unreadable = registry.list_with_unreadable(
+        open_installation().engine, organization_ids=organization_ids
+    )
+    tell_unreadable(unreadable)
     rows = [_as_row(brand) for brand in found]
     if as_json:
         print_json(rows)
@@ -108,7 +109,7 @@ def list_(*, organization_id: str | None, as_json: bool) -> None:
         ]
         columns = ["id", "name", "organization_id", "timezone", "sources"]
         print_table([*columns, "ad_accounts", "paused_at"], shown)
-    elif not is_all:
+    elif unreadable:
         click.echo("No brand can be read.")
     elif organization_id:
         click.echo(f"Organization {organization_id} has no brand.")

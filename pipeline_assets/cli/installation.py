@@ -1,15 +1,13 @@
 """What commands share: the installation of this folder, and Dagster's instance."""
 
 import getpass
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from pipeline_assets.brands.registry import list_unreadable
 from pipeline_assets.errors import DatabaseUnavailableError, InvalidConfigError
 from pipeline_assets.redaction import redact
 from pipeline_assets.resources.installation import Installation
@@ -68,12 +66,10 @@ def _check_same_database(settings: Settings) -> None:
         )
 
 
-def tell_unreadable(engine: Engine, *, organization_ids: Collection[str] | None = None) -> bool:
+def tell_unreadable(unreadable: Mapping[str, InvalidConfigError]) -> None:
     """Name on standard error the brands that cannot be read, if any, and what to do about it."""
-    found = list_unreadable(engine, organization_ids=organization_ids)
-    for error in found.values():
+    for error in unreadable.values():
         click.echo(redact(f"Left aside: {error}\n{error.advice}"), err=True)
-    return bool(found)
 
 
 @contextmanager

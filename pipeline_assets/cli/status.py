@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 from rich.table import Table
 
-from pipeline_assets.brands.registry import get_brand
+from pipeline_assets.brands.registry import get_brand, list_with_unreadable
 from pipeline_assets.cli.installation import open_dagster, open_installation, tell_unreadable
 from pipeline_assets.cli.output import console, json_option, print_json
 from pipeline_assets.clock import utcnow
@@ -67,7 +67,7 @@ def status(
         chosen = _brands_in(read_overview(engine, now=now), wanted, among=chosen)
     states = read_states(engine, now=now, brand_ids=chosen)
     if not brand_ids:
-        tell_unreadable(engine)
+        tell_unreadable(list_with_unreadable(engine)[1])
     if as_json:
         print_json([state.as_row() for state in states])
     elif states:

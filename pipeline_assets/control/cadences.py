@@ -390,8 +390,6 @@ def _next_run_at(cadence: Cadence, now: datetime) -> tuple[datetime, str | None]
 def _reason_to_skip(cadence: Cadence, brand_rows: Sequence[Row], now: datetime) -> str | None:
     if cadence.is_paused(now):
         return f"paused: {cadence.paused_reason}"
-    if not brand_rows:
-        return f"broken: there is no brand {cadence.brand_id!r} any more"
     try:
         target = parse_target(cadence.brand_id, brand_rows)
         if isinstance(target, Brand) and target.is_paused(now):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -19,15 +20,15 @@ import requests as http
 import sqlalchemy as sa
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.brands.registry import list_brands, list_unreadable
+from pipeline_assets.brands.registry import list_with_unreadable
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control import dagster_log
 from pipeline_assets.control.brand_access import examine_brands
 from pipeline_assets.control.dagster_log import AutomationState
-from pipeline_assets.control.projector import CURSOR
+from pipeline_assets.control.projector import read_projected_until
 from pipeline_assets.control.requests import IS_ACTIVE, RequestState
 from pipeline_assets.control.retries import policies_of
-from pipeline_assets.errors import DatabaseUnavailableError, PipelineError
+from pipeline_assets.errors import DatabaseUnavailableError, InvalidConfigError, PipelineError
 from pipeline_assets.redaction import redact
 from pipeline_assets.settings import Settings
 from pipeline_assets.sources.meta import Finding, GraphClient
@@ -89,6 +90,11 @@ class _Subject:
         if isinstance(self.instance, PipelineError):
             raise self.instance
         return self.instance
+
+    @cached_property
+    def registry(self) -> tuple[list[Brand], dict[str, InvalidConfigError]]:
+        """The brands that can be read, and what is wrong with each other, by its id."""
+        return list_with_unreadable(self.installation.engine)
 
 
 _Answers = Iterator[HealthCheck]
@@ -265,11 +271,8 @@ def _silent_since(subject: _Subject, ours: Sequence[AutomationState]) -> datetim
 
 
 def _check_projection(subject: _Subject) -> _Answers:
-    query = sa.select(projection_cursors.c.position_at).where(projection_cursors.c.name == CURSOR)
-    with subject.installation.engine.connect() as connection:
-        position = connection.execute(query).scalar_one_or_none()
-    beginning = datetime(2000, 1, 1, tzinfo=UTC)
-    waiting = dagster_log.first_change_after(subject.dagster, position or beginning)
+    known_until = read_projected_until(subject.installation.engine)
+    waiting = dagster_log.first_change_after(subject.dagster, known_until)
     if waiting is not None and subject.now - waiting > _BEHIND_AFTER:
         detail = f"Status does not know yet what happened in Dagster at {_time(waiting)}."
         fix = "The sensor project_status does it while the daemon runs; so does `status`."
@@ -279,7 +282,7 @@ def _check_projection(subject: _Subject) -> _Answers:
 
 
 def _check_registry(subject: _Subject) -> _Answers:
-    unreadable = list_unreadable(subject.installation.engine)
+    _, unreadable = subject.registry
     for error in unreadable.values():
         yield _failed("registry", error)
     if not unreadable:
@@ -368,7 +371,8 @@ def _judge_clock(name: str, whose: str, ahead: timedelta) -> HealthCheck:
 
 def _check_source_clocks(subject: _Subject) -> _Answers:
     settings = subject.installation.settings
-    sources = [b.sources.meta for b in list_brands(subject.installation.engine) if b.sources.meta]
+    brands, _ = subject.registry
+    sources = [brand.sources.meta for brand in brands if brand.sources.meta]
     addresses = sorted({source.graph_url or settings.graph_url for source in sources})
     if not addresses:
         yield HealthCheck("graph api", None, "Not looked at: no brand has ad accounts.")
@@ -390,11 +394,8 @@ def _check_source_clocks(subject: _Subject) -> _Answers:
 
 
 def _check_brands(subject: _Subject) -> _Answers:
-    asked = [
-        brand
-        for brand in list_brands(subject.installation.engine)
-        if brand.sources.meta and not brand.is_paused(subject.now)
-    ]
+    brands, _ = subject.registry
+    asked = [each for each in brands if each.sources.meta and not each.is_paused(subject.now)]
     found = examine_brands(asked, subject.installation.graph_client)
     bad = [answer for brand in asked if (answer := _judge_brand(brand.id, found[brand.id]))]
     yield from bad

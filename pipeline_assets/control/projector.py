@@ -43,7 +43,7 @@ from pipeline_assets.storage.tables import (
     projection_cursors,
 )
 
-CURSOR = "dagster_log"
+_CURSOR = "dagster_log"
 _OVERLAP = timedelta(minutes=1)  # Dagster stamps a change before it commits it
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -125,10 +125,15 @@ def rebuild(instance: dg.DagsterInstance, engine: sa.Engine) -> int:
             applied += len(histories)
         connection.execute(
             projection_cursors.update()
-            .where(projection_cursors.c.name == CURSOR)
+            .where(projection_cursors.c.name == _CURSOR)
             .values(position_at=end)
         )
     return applied
+
+
+def read_projected_until(engine: sa.Engine) -> datetime:
+    """Up to when Dagster's log has been projected; long before its beginning: not at all yet."""
+    return _read_position(engine).at
 
 
 def attempts_of(history: RunHistory) -> Iterator[Row]:
@@ -220,7 +225,7 @@ def _histories(
 def _read_position(engine: sa.Engine) -> _Position:
     with engine.connect() as connection:
         row = connection.execute(
-            sa.select(projection_cursors).where(projection_cursors.c.name == CURSOR)
+            sa.select(projection_cursors).where(projection_cursors.c.name == _CURSOR)
         ).one_or_none()
     return _Position(row.position_at, row.revision) if row else _Position(_BEGINNING, 0)
 
@@ -232,7 +237,7 @@ def _advance(connection: sa.Connection, position: _Position, end: datetime) -> b
     moved = connection.execute(
         projection_cursors.update()
         .where(
-            projection_cursors.c.name == CURSOR,
+            projection_cursors.c.name == _CURSOR,
             projection_cursors.c.revision == position.revision,
         )
         .values(position_at=end, revision=position.revision + 1)
@@ -243,7 +248,7 @@ def _advance(connection: sa.Connection, position: _Position, end: datetime) -> b
 def _take_cursor(connection: sa.Connection, *, position_at: datetime = _BEGINNING) -> int:
     """Make the cursor's row or count its revision up; returns the revision, the row is locked."""
     statement = dialect_insert(connection, projection_cursors).values(
-        name=CURSOR, position_at=position_at, revision=1
+        name=_CURSOR, position_at=position_at, revision=1
     )
     revision = connection.execute(
         statement.on_conflict_do_update(

@@ -220,23 +220,25 @@ def _end(connection: sa.Connection, request: Request, history: RunHistory) -> Ro
     state = RequestState.CANCELLED if is_cancelled else state_of(outcomes)
     if state is RequestState.SUCCEEDED and forgotten:
         state = RequestState.PARTIAL
-    error = next((attempts[key] for key in without_success(outcomes)), None)
-    if error is None and state is not RequestState.SUCCEEDED:
-        error = _as_row(history.failure or _not_tried(forgotten))
-    if state is RequestState.CANCELLED:
-        error = None
-    message = error["error_message"] if error else None
-    if error and "brand_id" in error and is_all_brands(request.brand_id):
-        message = _in_all(of_brands, error)
-    return {
+    values = {
         "state": state,
         "finished_at": history.ended_at,
         "outcomes": outcomes,
         "records": sum(row["records"] or 0 for row in attempts.values()),
-        "error_class": error["error_class"] if error else None,
-        "error_message": message,
-        "advice": error["advice"] if error else None,
     }
+    if state in {RequestState.SUCCEEDED, RequestState.CANCELLED}:
+        return values | _error(None, None, None)
+    worst = next((attempts[key] for key in without_success(outcomes)), None)
+    if worst is None:
+        failure = history.failure or _not_tried(forgotten)
+        return values | _error(failure.error_class, failure.message, failure.advice or None)
+    is_for_all = is_all_brands(request.brand_id)
+    message = _in_all(of_brands, worst) if is_for_all else worst["error_message"]
+    return values | _error(worst["error_class"], message, worst["advice"])
+
+
+def _error(error_class: str | None, message: str | None, advice: str | None) -> Row:
+    return {"error_class": error_class, "error_message": message, "advice": advice}
 
 
 def _in_all(of_brands: Mapping[tuple[str, str], Row], worst: Row) -> str:
@@ -303,14 +305,6 @@ def without_success(outcomes: Mapping[str, str]) -> list[str]:
 def _not_tried(datasets: Sequence[str]) -> Failure:
     """For what somebody asked for between the run's creation and our first sight of it."""
     return Failure(_NOT_TRIED, f"Asked for when its run was there: {', '.join(datasets)}.")
-
-
-def _as_row(failure: Failure) -> Row:
-    return {
-        "error_class": failure.error_class,
-        "error_message": failure.message,
-        "advice": failure.advice or None,
-    }
 
 
 def _follow_up(

@@ -19,7 +19,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from pipeline_assets.control import dagster_log
-from pipeline_assets.control.projector import CURSOR
+from pipeline_assets.control.projector import read_projected_until
 from pipeline_assets.control.requests import IS_ACTIVE
 from pipeline_assets.control.resyncs import ResyncState
 from pipeline_assets.settings import Settings
@@ -29,7 +29,6 @@ from pipeline_assets.storage.tables import (
     audit_log,
     dataset_attempts,
     dataset_status,
-    projection_cursors,
     requests,
     resyncs,
 )
@@ -295,23 +294,15 @@ def _expired_runs(
     instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, *, now: datetime
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Pages of the runs that may be deleted, each with the reasons why others of the page stay."""
-    projected_until = _projected_until(engine)
-    if not settings.retention_run_days or projected_until is None:
+    if not settings.retention_run_days:
         return
     # A run that has not been projected may hold a success that no table knows of yet.
+    projected_until = read_projected_until(engine)
     before = min(now - timedelta(days=settings.retention_run_days), projected_until)
     for records in dagster_log.ended_runs(instance, before=before, page=_BATCH):
         run_ids = [record.dagster_run.run_id for record in records]
         reasons = _why_needed(engine, run_ids)
         yield [run_id for run_id in run_ids if run_id not in reasons], list(reasons.values())
-
-
-def _projected_until(engine: sa.Engine) -> datetime | None:
-    position = sa.select(projection_cursors.c.position_at).where(
-        projection_cursors.c.name == CURSOR
-    )
-    with engine.connect() as connection:
-        return connection.execute(position).scalar_one_or_none()
 
 
 def _why_needed(engine: sa.Engine, run_ids: Sequence[str]) -> dict[str, str]:

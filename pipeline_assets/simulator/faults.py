@@ -1,8 +1,9 @@
 """What can go wrong, per account and endpoint, for a number of answers or until cleared.
 
 Belongs here: the kinds of faults, which answers they spoil, and the Graph errors they answer with
-(Meta Marketing API v26.0, error and Insights error codes). The conditions that depend on data are
-checked where the data is (`insights.py`, `reports.py`, `nodes.py`).
+(Meta Marketing API v26.0, error and Insights error codes). What the other services answer stands
+with them; the conditions that depend on data are checked where the data is (`insights.py`,
+`reports.py`, `nodes.py`).
 """
 
 import threading
@@ -46,10 +47,17 @@ class Endpoint(StrEnum):
     APIFY_START = "apify_start"
     APIFY_RUN = "apify_run"
     APIFY_ITEMS = "apify_items"
+    REDDIT_TOKEN = "reddit_token"  # noqa: S105  an endpoint
+    REDDIT_SEARCH = "reddit_search"
+    LANGUAGE_MODEL = "language_model"
 
 
 _APIFY = frozenset({Endpoint.APIFY_START, Endpoint.APIFY_RUN, Endpoint.APIFY_ITEMS})
-_GRAPH = frozenset(Endpoint) - _APIFY - {Endpoint.CDN}
+_GRAPH = (
+    frozenset(Endpoint)
+    - _APIFY
+    - {Endpoint.CDN, Endpoint.REDDIT_TOKEN, Endpoint.REDDIT_SEARCH, Endpoint.LANGUAGE_MODEL}
+)
 _INSIGHTS = frozenset(
     {Endpoint.INSIGHTS, Endpoint.REPORT_START, Endpoint.REPORT_STATUS, Endpoint.REPORT_ROWS}
 )
@@ -69,7 +77,10 @@ _EDGES = frozenset(
 
 
 class FaultKind(StrEnum):
-    """Every fault; what each answers is in `_ERRORS` or where it is taken."""
+    """Every fault; what each answers is in `_ERRORS` or where it is taken.
+
+    Those of a service other than the Graph API begin with its name.
+    """
 
     APP_LIMIT = "app_limit"
     APP_INSIGHTS_LIMIT = "app_insights_limit"
@@ -139,15 +150,53 @@ class FaultKind(StrEnum):
     APIFY_ROWS_BROKEN = "apify_rows_broken"
     APIFY_KEYS_COLLIDE = "apify_keys_collide"
 
+    REDDIT_LIMIT = "reddit_limit"
+    """429 with Retry-After."""
+    REDDIT_USED_UP = "reddit_used_up"
+    """A good answer that says that no call is left for `seconds`."""
+    REDDIT_PRIVATE = "reddit_private"
+    REDDIT_BANNED = "reddit_banned"
+    REDDIT_NO_SUCH = "reddit_no_such"
+    """A redirect to the search for subreddits."""
+    REDDIT_BLOCKED = "reddit_blocked"
+    """403 with HTML: the client as a whole."""
+    REDDIT_EXPIRED = "reddit_expired"
+    """401: the bearer is no longer good, whatever was promised."""
+    REDDIT_UNAVAILABLE = "reddit_unavailable"
+    REDDIT_HTML = "reddit_html"
+    """HTTP 200 with a page."""
+    REDDIT_CHANGED = "reddit_changed"
+    """Posts without the fields that a post has."""
+    REDDIT_STUCK = "reddit_stuck"
+    """The first page again, whatever `after` says."""
+    REDDIT_TOKEN_REFUSED = "reddit_token_refused"  # noqa: S105  the name of a fault
+    REDDIT_TOKEN_LIMIT = "reddit_token_limit"  # noqa: S105  the name of a fault
+
+    MODEL_REFUSED_KEY = "model_refused_key"
+    MODEL_LIMIT = "model_limit"
+    MODEL_NO_CREDIT = "model_no_credit"
+    MODEL_ERROR = "model_error"
+    MODEL_REJECTED = "model_rejected"
+    """400: the request is called wrong."""
+    MODEL_INVALID_JSON = "model_invalid_json"
+    MODEL_WRONG_VOCABULARY = "model_wrong_vocabulary"
+    MODEL_MISSING_AD = "model_missing_ad"
+    """One entry fewer in every list of objects."""
+    MODEL_CHATTING = "model_chatting"
+    """Words instead of the form."""
+    MODEL_SLOW = "model_slow"
+    MODEL_NO_USAGE = "model_no_usage"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One fault: whose calls it spoils, how many of them, after how many good ones.
 
     `account` None is every account; a call that belongs to no account matches only such a fault.
+    For Reddit it is the subreddit that is searched.
     `endpoint` None is every endpoint that the kind makes sense for. `count` None is until cleared.
     `seconds` and `minutes` are the times told by rate-limit headers (`seconds` also how long a
-    slow body takes), `rows` a limit of rows or an image's size in bytes, `field` a field's name
+    slow answer takes), `rows` a limit of rows or an image's size in bytes, `field` a field's name
     (for `story_invalid` one creative's id; empty is all).
     """
 
@@ -195,6 +244,11 @@ class Fault:
         return endpoint in _WHERE.get(self.kind, _GRAPH)
 
 
+def faults_of(service: str) -> frozenset[FaultKind]:
+    """The faults of a service other than the Graph API: those whose names begin with its name."""
+    return frozenset(kind for kind in FaultKind if kind.value.startswith(f"{service}_"))
+
+
 _WHERE: dict[FaultKind, Collection[Endpoint]] = {
     FaultKind.MISSING_PAGE_PERMISSION: {Endpoint.PAGE, Endpoint.POST, Endpoint.VIDEO},
     FaultKind.APP_INSIGHTS_LIMIT: _INSIGHTS,
@@ -215,9 +269,9 @@ _WHERE: dict[FaultKind, Collection[Endpoint]] = {
     FaultKind.BATCH_NULL: {Endpoint.BATCH},
     FaultKind.STORY_INVALID: {Endpoint.CREATIVE, Endpoint.CREATIVES, Endpoint.ADS, Endpoint.AD},
     FaultKind.IDENTITY_UNCONFIRMED: {Endpoint.LIBRARY},
-    **{kind: {Endpoint.CDN} for kind in FaultKind if kind.value.startswith("cdn_")},
-    **{kind: _APIFY for kind in FaultKind if kind.value.startswith("apify_")},
-    **{kind: {Endpoint.APIFY_START} for kind in FaultKind if kind.value.startswith("apify_run_")},
+    **{kind: {Endpoint.CDN} for kind in faults_of("cdn")},
+    **dict.fromkeys(faults_of("apify"), _APIFY),
+    **{kind: {Endpoint.APIFY_START} for kind in faults_of("apify_run")},
     FaultKind.APIFY_PLAN_LIMIT: {Endpoint.APIFY_START},
     FaultKind.APIFY_ACTOR_MISSING: {Endpoint.APIFY_START},
     FaultKind.APIFY_BAD_INPUT: {Endpoint.APIFY_START},
@@ -232,6 +286,9 @@ _WHERE: dict[FaultKind, Collection[Endpoint]] = {
             FaultKind.APIFY_KEYS_COLLIDE,
         )
     },
+    **{kind: {Endpoint.REDDIT_SEARCH} for kind in faults_of("reddit")},
+    **{kind: {Endpoint.REDDIT_TOKEN} for kind in faults_of("reddit_token")},
+    **{kind: {Endpoint.LANGUAGE_MODEL} for kind in faults_of("model")},
 }
 
 _EXPIRED = (
@@ -349,7 +406,7 @@ BODY_FAULTS = frozenset(
 )
 """The faults that spoil how an answer is sent."""
 
-CDN_FAULTS = frozenset(kind for kind in FaultKind if kind.value.startswith("cdn_"))
+CDN_FAULTS = faults_of("cdn")
 """The faults of the CDN alone; with `endpoint` cdn it knows the BODY_FAULTS as well."""
 
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
-from enum import StrEnum
 from typing import Any
 
 from pipeline_assets.simulator.exchange import WireAnswer
+from pipeline_assets.simulator.faults import Endpoint, FaultKind, Faults, faults_of
 
 PATH = "/v1/chat/completions"
 API_KEY = "sk-demo-language-model-3f8a1c"
@@ -24,38 +24,12 @@ _TOKENS_OF_PICTURE = 85
 _CHARACTERS_OF_TOKEN = 4
 
 
-class ModelFault(StrEnum):
-    """What can go wrong with an answer."""
-
-    REFUSED_KEY = "refused_key"
-    LIMIT = "limit"
-    NO_CREDIT = "no_credit"
-    ERROR = "error"
-    REJECTED = "rejected"
-    """400: the request is called wrong."""
-    INVALID_JSON = "invalid_json"
-    WRONG_VOCABULARY = "wrong_vocabulary"
-    MISSING_AD = "missing_ad"
-    """One entry fewer in every list of objects."""
-    CHATTING = "chatting"
-    """Words instead of the form."""
-    SLOW = "slow"
-    NO_USAGE = "no_usage"
-
-
 _ERRORS = {
-    ModelFault.LIMIT: (429, "Rate limit reached", "rate_limit_exceeded"),
-    ModelFault.NO_CREDIT: (429, "You exceeded your current quota", "insufficient_quota"),
-    ModelFault.ERROR: (500, "The server had an error", "server_error"),
-    ModelFault.REJECTED: (400, "Invalid image", "invalid_image"),
+    FaultKind.MODEL_LIMIT: (429, "Rate limit reached", "rate_limit_exceeded"),
+    FaultKind.MODEL_NO_CREDIT: (429, "You exceeded your current quota", "insufficient_quota"),
+    FaultKind.MODEL_ERROR: (500, "The server had an error", "server_error"),
+    FaultKind.MODEL_REJECTED: (400, "Invalid image", "invalid_image"),
 }
-
-
-@dataclass
-class _Spoiled:
-    kind: ModelFault
-    count: int | None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -70,34 +44,27 @@ class ModelCall:
 
 
 class LanguageModelServer:
-    """The service; `spoil` says what goes wrong next, `calls` what was asked."""
+    """The service; `calls` says what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, faults: Faults) -> None:
+        self._faults = faults
         self._lock = threading.Lock()
-        self._spoiled: list[_Spoiled] = []
         self.calls: list[ModelCall] = []
-
-    def spoil(self, kind: ModelFault, *, count: int | None = None, seconds: float = 1.0) -> None:
-        """Spoil the next `count` answers (None: until `mend`)."""
-        with self._lock:
-            self._spoiled.append(_Spoiled(kind, count, seconds))
-
-    def mend(self) -> None:
-        """Nothing goes wrong from now on."""
-        with self._lock:
-            self._spoiled.clear()
 
     def respond(self, headers: "Message[str, str]", body: bytes) -> WireAnswer:
         """The answer to a call of PATH."""
         asked = json.loads(body)
-        spoiled = self._take()
-        kind = spoiled.kind if spoiled else None
-        if spoiled and kind is ModelFault.SLOW:
-            time.sleep(spoiled.seconds)
-        if kind is ModelFault.REFUSED_KEY or headers.get("Authorization") != f"Bearer {API_KEY}":
+        fault = self._faults.take(faults_of("model"), None, Endpoint.LANGUAGE_MODEL)
+        kind = fault.kind if fault else None
+        if fault and kind is FaultKind.MODEL_SLOW:
+            time.sleep(fault.seconds)
+        if (
+            kind is FaultKind.MODEL_REFUSED_KEY
+            or headers.get("Authorization") != f"Bearer {API_KEY}"
+        ):
             answer = _error(401, "Incorrect API key provided", "invalid_api_key")
-        elif spoiled and spoiled.kind in _ERRORS:
-            answer = _error(*_ERRORS[spoiled.kind], retry_after=spoiled.seconds)
+        elif fault and fault.kind in _ERRORS:
+            answer = _error(*_ERRORS[fault.kind], retry_after=fault.seconds)
         else:
             answer = WireAnswer(200, json.dumps(_completion(asked, kind)).encode())
         texts, pictures = _shown(asked)
@@ -112,17 +79,6 @@ class LanguageModelServer:
             self.calls.append(call)
         return answer
 
-    def _take(self) -> _Spoiled | None:
-        with self._lock:
-            if not self._spoiled:
-                return None
-            spoiled = self._spoiled[0]
-            if spoiled.count is not None:
-                spoiled.count -= 1
-                if spoiled.count == 0:
-                    self._spoiled.pop(0)
-            return spoiled
-
 
 def _error(status: int, message: str, code: str, *, retry_after: float = 0) -> WireAnswer:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
@@ -130,15 +86,15 @@ def _error(status: int, message: str, code: str, *, retry_after: float = 0) -> W
     return WireAnswer(status, json.dumps({"error": error}).encode(), headers)
 
 
-def _completion(asked: Mapping[str, Any], fault: ModelFault | None) -> dict[str, Any]:
+def _completion(asked: Mapping[str, Any], fault: FaultKind | None) -> dict[str, Any]:
     texts, pictures = _shown(asked)
     tool, schema = _form(asked)
     filled = _Filler(schema, _ads(texts), fault).fill()
     text = json.dumps(filled)
-    if fault is ModelFault.INVALID_JSON:
+    if fault is FaultKind.MODEL_INVALID_JSON:
         text = text[: len(text) // 2]
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-    if fault is ModelFault.CHATTING:
+    if fault is FaultKind.MODEL_CHATTING:
         message["content"] = "Happy to help! Which ads do you mean?"
     elif tool is None:
         message["content"] = text
@@ -165,7 +121,7 @@ def _completion(asked: Mapping[str, Any], fault: ModelFault | None) -> dict[str,
                 "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
             }
         ],
-        **({} if fault is ModelFault.NO_USAGE else {"usage": usage}),
+        **({} if fault is FaultKind.MODEL_NO_USAGE else {"usage": usage}),
     }
 
 
@@ -200,7 +156,7 @@ class _Filler:
     """Fills in a JSON schema: a list of objects has one for each ad."""
 
     def __init__(
-        self, schema: dict[str, Any], ads: list[dict[str, Any]], fault: ModelFault | None
+        self, schema: dict[str, Any], ads: list[dict[str, Any]], fault: FaultKind | None
     ) -> None:
         self._schema, self._ads, self._fault = schema, ads, fault
 
@@ -232,7 +188,7 @@ class _Filler:
     def _array(self, items: dict[str, Any], ad: dict[str, Any], name: str) -> list[Any]:
         if self._resolved(items).get("type") != "object":
             return [f"body: {' '.join(str((ad.get('bodies') or ['?'])[0]).split()[:6])}"]
-        shown = self._ads[:-1] if self._fault is ModelFault.MISSING_AD else self._ads
+        shown = self._ads[:-1] if self._fault is FaultKind.MODEL_MISSING_AD else self._ads
         return [self._value(items, each, name) for each in shown]
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +198,7 @@ class _Filler:
         return schema
 
     def _choice(self, values: list[str], ad: dict[str, Any], name: str) -> str:
-        if self._fault is ModelFault.WRONG_VOCABULARY:
+        if self._fault is FaultKind.MODEL_WRONG_VOCABULARY:
             return "astonishing"
         words = json.dumps(ad).casefold()
         told = [value for value in values if value.replace("_", " ") in words]

@@ -12,15 +12,15 @@ import binascii
 import json
 import random
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import Message
-from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl
 
 from pipeline_assets.simulator.exchange import WireAnswer
+from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind, Faults, faults_of
 
 TOKEN_PATH = "/api/v1/access_token"  # noqa: S105  a path
 CLIENT_ID, CLIENT_SECRET = "demo-reddit-app", "DemoRedditSecret5f2a9c"
@@ -66,41 +66,6 @@ _TEXTS = (
 _FLAIRS = (None, "Question", "Review", "Discussion")
 
 
-class RedditFault(StrEnum):
-    """What can go wrong with a search (the token ones: with the token's endpoint)."""
-
-    LIMIT = "limit"
-    """429 with Retry-After."""
-    USED_UP = "used_up"
-    """A good answer that says that no call is left for `seconds`."""
-    PRIVATE = "private"
-    BANNED = "banned"
-    NO_SUCH = "no_such"
-    """A redirect to the search for subreddits."""
-    BLOCKED = "blocked"
-    """403 with HTML: the client as a whole."""
-    EXPIRED = "expired"
-    """401: the bearer is no longer good, whatever was promised."""
-    UNAVAILABLE = "unavailable"
-    HTML = "html"
-    """HTTP 200 with a page."""
-    CHANGED = "changed"
-    """Posts without the fields that a post has."""
-    STUCK = "stuck"
-    """The first page again, whatever `after` says."""
-    TOKEN_REFUSED = "token_refused"  # noqa: S105
-    TOKEN_LIMIT = "token_limit"  # noqa: S105
-
-
-@dataclass
-class _Spoiled:
-    kind: RedditFault
-    subreddit: str | None
-    count: int | None
-    after_calls: int
-    seconds: float
-
-
 @dataclass(frozen=True)
 class RedditCall:
     """One call as it came; `after` is where the page began."""
@@ -113,39 +78,20 @@ class RedditCall:
 
 
 class Reddit:
-    """The service; `spoil` says what goes wrong next, `calls` what was asked.
+    """The service; `calls` says what was asked.
 
     `gone` are posts whose text has been removed, `hidden` posts that are not there (yet).
     """
 
-    def __init__(self, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, faults: Faults, now: Callable[[], datetime]) -> None:
+        self._faults = faults
         self._now = now
         self._lock = threading.Lock()
         self._tokens: dict[str, datetime] = {}
-        self._spoiled: list[_Spoiled] = []
         self._used = 0
         self.calls: list[RedditCall] = []
         self.gone: set[str] = set()
         self.hidden: set[str] = set()
-
-    def spoil(
-        self,
-        kind: RedditFault,
-        *,
-        subreddit: str | None = None,
-        count: int | None = None,
-        after_calls: int = 0,
-        seconds: float = 30.0,
-    ) -> None:
-        """Spoil the next `count` answers (None: until `mend`), of one subreddit or of all.
-
-        `after_calls` answers are good before that.
-        """
-        self._spoiled.append(_Spoiled(kind, subreddit, count, after_calls, seconds))
-
-    def mend(self) -> None:
-        """Nothing goes wrong from now on."""
-        self._spoiled.clear()
 
     def handles(self, path: str) -> bool:
         """Whether the path is one of Reddit's."""
@@ -222,9 +168,9 @@ class Reddit:
         }
 
     def _token(self, headers: "Message[str, str]", form: Mapping[str, str]) -> WireAnswer:
-        if self._take({RedditFault.TOKEN_LIMIT}, None):
+        if self._faults.take({FaultKind.REDDIT_TOKEN_LIMIT}, None, Endpoint.REDDIT_TOKEN):
             return _json(429, {"message": "Too Many Requests", "error": 429}, retry_after=30)
-        refused = self._take({RedditFault.TOKEN_REFUSED}, None)
+        refused = self._faults.take({FaultKind.REDDIT_TOKEN_REFUSED}, None, Endpoint.REDDIT_TOKEN)
         if refused or _basic(headers) != (CLIENT_ID, CLIENT_SECRET):
             return _json(401, {"message": "Unauthorized", "error": 401})
         if form.get("grant_type") == "password":
@@ -248,19 +194,19 @@ class Reddit:
         self, path: str, query: Mapping[str, str], headers: "Message[str, str]"
     ) -> WireAnswer:
         subreddit = path.removeprefix("/r/").partition("/")[0]
-        fault = self._take(frozenset(RedditFault) - _OF_TOKENS, subreddit)
+        fault = self._faults.take(faults_of("reddit"), subreddit, Endpoint.REDDIT_SEARCH)
         kind = fault.kind if fault else None
-        if kind is RedditFault.EXPIRED:
+        if kind is FaultKind.REDDIT_EXPIRED:
             self._tokens.clear()
         refusal = self._refusal(headers) or (
-            _SPOILED[fault.kind](fault) if fault and fault.kind in _SPOILED else None
+            _REFUSALS[fault.kind](fault) if fault and fault.kind in _REFUSALS else None
         )
         if refusal:
             return refusal
         if subreddit.casefold().startswith("nosuchplace"):
             return _json(404, {"message": "Not Found", "error": 404})
         self._used = self._used % _WINDOW_CALLS + 1
-        left = 0.0 if kind is RedditFault.USED_UP else float(_WINDOW_CALLS - self._used)
+        left = 0.0 if kind is FaultKind.REDDIT_USED_UP else float(_WINDOW_CALLS - self._used)
         seconds = fault.seconds if fault and left == 0 else _WINDOW_SECONDS - self._used % 60
         listing = self._listing(subreddit, query, kind)
         limits = (
@@ -280,7 +226,7 @@ class Reddit:
         return None
 
     def _listing(
-        self, subreddit: str, query: Mapping[str, str], fault: RedditFault | None
+        self, subreddit: str, query: Mapping[str, str], fault: FaultKind | None
     ) -> dict[str, Any]:
         words = query.get("q", "").casefold().split()
         found = [
@@ -288,13 +234,13 @@ class Reddit:
             for post in self.posts(subreddit)
             if all(word in f"{post['title']} {post['selftext']}".casefold() for word in words)
         ][:_MOST_LISTED]
-        after = "" if fault is RedditFault.STUCK else query.get("after", "")
+        after = "" if fault is FaultKind.REDDIT_STUCK else query.get("after", "")
         names = [post["name"] for post in found]
         start = names.index(after) + 1 if after in names else 0
         limit = min(int(query.get("limit", "25")), 100)
         page = found[start : start + limit]
-        has_more = fault is RedditFault.STUCK or start + limit < len(found)
-        if fault is RedditFault.CHANGED:
+        has_more = fault is FaultKind.REDDIT_STUCK or start + limit < len(found)
+        if fault is FaultKind.REDDIT_CHANGED:
             page = [{**post, "created_utc": None} for post in page]
         return {
             "kind": "Listing",
@@ -306,21 +252,7 @@ class Reddit:
             },
         }
 
-    def _take(self, kinds: Collection[RedditFault], subreddit: str | None) -> _Spoiled | None:
-        for spoiled in self._spoiled:
-            if spoiled.kind in kinds and spoiled.subreddit in {None, subreddit}:
-                if spoiled.after_calls > 0:
-                    spoiled.after_calls -= 1
-                    continue
-                if spoiled.count is not None:
-                    spoiled.count -= 1
-                    if spoiled.count == 0:
-                        self._spoiled.remove(spoiled)
-                return spoiled
-        return None
 
-
-_OF_TOKENS = frozenset({RedditFault.TOKEN_REFUSED, RedditFault.TOKEN_LIMIT})
 _PAGE = WireAnswer(200, b"<!doctype html><html><body>Reddit</body></html>", (), "text/html")
 
 
@@ -329,20 +261,20 @@ def _json(status: int, body: object, *, retry_after: float | None = None) -> Wir
     return WireAnswer(status, json.dumps(body).encode(), headers)
 
 
-_SPOILED: dict[RedditFault, Callable[[_Spoiled], WireAnswer]] = {
-    RedditFault.LIMIT: lambda fault: _json(
+_REFUSALS: dict[FaultKind, Callable[[Fault], WireAnswer]] = {
+    FaultKind.REDDIT_LIMIT: lambda fault: _json(
         429, {"message": "Too Many Requests", "error": 429}, retry_after=fault.seconds
     ),
-    RedditFault.PRIVATE: lambda _: _json(
+    FaultKind.REDDIT_PRIVATE: lambda _: _json(
         403, {"reason": "private", "message": "Forbidden", "error": 403}
     ),
-    RedditFault.BANNED: lambda _: _json(
+    FaultKind.REDDIT_BANNED: lambda _: _json(
         404, {"reason": "banned", "message": "Not Found", "error": 404}
     ),
-    RedditFault.NO_SUCH: lambda _: WireAnswer(302, b"", (("Location", "/subreddits/search"),)),
-    RedditFault.BLOCKED: lambda _: WireAnswer(403, _PAGE.body, (), "text/html"),
-    RedditFault.UNAVAILABLE: lambda _: WireAnswer(503, _PAGE.body, (), "text/html"),
-    RedditFault.HTML: lambda _: _PAGE,
+    FaultKind.REDDIT_NO_SUCH: lambda _: WireAnswer(302, b"", (("Location", "/subreddits/search"),)),
+    FaultKind.REDDIT_BLOCKED: lambda _: WireAnswer(403, _PAGE.body, (), "text/html"),
+    FaultKind.REDDIT_UNAVAILABLE: lambda _: WireAnswer(503, _PAGE.body, (), "text/html"),
+    FaultKind.REDDIT_HTML: lambda _: _PAGE,
 }
 
 

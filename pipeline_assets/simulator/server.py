@@ -62,7 +62,6 @@ class SimulatorServer:
         self._calls = CallLog()
         self._reports = Reports(monotonic=monotonic, seconds=report_seconds)
         self.cdn = Cdn(world)
-        self.shops = Shops(world, self.cdn)
         self.graph = Graph(
             world,
             cdn=self.cdn,
@@ -71,8 +70,7 @@ class SimulatorServer:
             reports=self._reports,
             now=now,
         )
-        self.reddit = Reddit(now=now)
-        self.language_model = LanguageModelServer()
+        self._open_other_services()
         self._http = _HttpServer((host, port), self)
         self.apify = Apify(
             faults=self.faults,
@@ -108,14 +106,18 @@ class SimulatorServer:
         self._calls.add(call)
 
     def reset(self) -> None:
-        """Forget calls and runs; the faults are those of the beginning."""
+        """Forget calls and runs of every service; the faults are those of the beginning."""
         self._calls.clear()
         self._reports.clear()
         self.apify.clear()
         self.faults.clear()
         self.faults.add(*self._initial_faults)
-        self.reddit.mend()
-        self.language_model.mend()
+        self._open_other_services()
+
+    def _open_other_services(self) -> None:
+        self.shops = Shops(self.world, self.cdn)
+        self.reddit = Reddit(faults=self.faults, now=self.now)
+        self.language_model = LanguageModelServer(faults=self.faults)
 
     def start(self) -> Self:
         """Answer from now on, in threads of its own."""

@@ -10,11 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.auth import AuthBase
 
 _CHUNK_BYTES = 1 << 18  # at most; about what a socket holds at a time
+
+
+class BrokenAnswerError(Exception):
+    """No usable answer: dropped, late, HTML or cut off. Its text is ours and free of secrets."""
 
 
 class BearerAuth(AuthBase):
@@ -51,10 +57,28 @@ def exchange(
     """Send one call, with `sent` as requests takes it; a redirect is not followed.
 
     Raises:
-        requests.RequestException, urllib3.exceptions.HTTPError: their texts hold the address.
-        TimeoutError: the answer was not complete after `total_seconds`; a read time-out alone would
-            let one byte a minute go on for hours.
+        BrokenAnswerError: no whole answer came, or not within `total_seconds`; a read time-out
+            alone would let one byte a minute go on for hours.
     """
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    try:
+        return _exchange(session, method, url, total_seconds, sent)
+    except TimeoutError:
+        problem = f"the answer was not complete after {total_seconds:g} s"
+    except requests.ConnectTimeout:
+        problem = f"{host} did not take the connection in time"
+    except requests.ConnectionError as error:
+        problem = _connection_problem(error, host)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        problem = f"the call to {host} failed ({type(error).__name__})"
+    # Raised here and not above, so that not even as its context does it carry the library's error,
+    # whose text holds the address with its parameters.
+    raise BrokenAnswerError(problem)
+
+
+def _exchange(
+    session: requests.Session, method: str, url: str, total_seconds: float, sent: Mapping[str, Any]
+) -> RawAnswer:
     deadline = time.monotonic() + total_seconds
     parts = []
     with session.request(method, url, stream=True, allow_redirects=False, **sent) as response:
@@ -63,6 +87,15 @@ def exchange(
             if time.monotonic() > deadline:
                 raise TimeoutError
         return RawAnswer(response.status_code, response.headers, b"".join(parts))
+
+
+def _connection_problem(error: requests.ConnectionError, host: str) -> str:
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+        return f"the name of {host} cannot be resolved"
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return f"{host} takes no connection"
+    return f"the connection to {host} ended before the answer did"
 
 
 def read_number(headers: Mapping[str, str], name: str) -> float | None:

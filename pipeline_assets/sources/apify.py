@@ -17,8 +17,6 @@ from enum import Enum, auto
 from typing import Any, Protocol, Self
 
 import orjson
-import requests
-import urllib3
 
 from pipeline_assets import clock
 from pipeline_assets.errors import (
@@ -33,6 +31,7 @@ from pipeline_assets.errors import (
 from pipeline_assets.redaction import redact, register_secret
 from pipeline_assets.sources.api_http import (
     BearerAuth,
+    BrokenAnswerError,
     RawAnswer,
     exchange,
     open_session,
@@ -323,12 +322,9 @@ class ApifyClient:
                 data=None if body is None else orjson.dumps(body),
                 headers={} if body is None else {"Content-Type": "application/json"},
             )
-            return _parsed(answer)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"{self._base_url} gave none ({type(error).__name__})"
-        except TimeoutError:
-            problem = f"{self._base_url} gave none within {_TOTAL_SECONDS:g} s"
-        return _Answer(0, {}, None, problem)
+        except BrokenAnswerError as error:
+            return _Answer(0, {}, None, str(error))
+        return _parsed(answer)
 
 
 def _run_of(answer: _Answer, actor: str) -> Mapping[str, Any]:

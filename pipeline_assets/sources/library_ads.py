@@ -7,7 +7,7 @@ Meta's own Ad Library API (`meta/ad_library.py`).
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -248,8 +248,3 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
 
 def _first(values: Iterable[str | None]) -> str | None:
     return next(filter(None, values), None)
-
-
-def today_of(now: datetime) -> date:
-    """The library's day: it tells days, not instants."""
-    return now.astimezone(UTC).date()

@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 import orjson
-import requests
-import urllib3
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -34,10 +32,14 @@ from pipeline_assets.errors import (
     TransientError,
 )
 from pipeline_assets.redaction import redact, register_secret
-from pipeline_assets.sources.api_http import BearerAuth, exchange, open_session, read_number
-
-if TYPE_CHECKING:
-    from pipeline_assets.sources.meta.rate_budget import BudgetStore
+from pipeline_assets.sources.api_http import (
+    BearerAuth,
+    BrokenAnswerError,
+    exchange,
+    open_session,
+    read_number,
+)
+from pipeline_assets.sources.rate_budgets import BudgetStore
 
 MAX_POSTS = 1000
 """A listing of Reddit's ends there, whatever else there is."""
@@ -156,7 +158,7 @@ class RedditClient:
         *,
         base_url: str,
         login_url: str,
-        budgets: "BudgetStore",
+        budgets: BudgetStore,
         now: Callable[[], datetime] = clock.utcnow,
         sleep: Callable[[float], None] = time.sleep,
         max_wait_seconds: float = 60.0,
@@ -318,15 +320,7 @@ class RedditClient:
             reason="HTTP 429" if answer.status == 429 else "X-Ratelimit-Remaining",
         )
 
-    def _exchange(
-        self,
-        method: str,
-        url: str,
-        *,
-        auth: AuthBase,
-        params: Mapping[str, str] | None,
-        data: Mapping[str, str] | None,
-    ) -> _Answer:
+    def _exchange(self, method: str, url: str, **sent: Any) -> _Answer:
         try:
             answer = exchange(
                 self._session,
@@ -334,16 +328,11 @@ class RedditClient:
                 url,
                 total_seconds=_TOTAL_SECONDS,
                 timeout=_TIMEOUT_SECONDS,
-                params=params,
-                data=data,
-                auth=auth,
+                **sent,
             )
-            return _Answer(answer.status, answer.headers, _parse(answer.content))
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = type(error).__name__
-        except TimeoutError:
-            problem = f"not complete after {_TOTAL_SECONDS:g} s"
-        return _Answer(0, {}, None, problem)
+        except BrokenAnswerError as error:
+            return _Answer(0, {}, None, str(error))
+        return _Answer(answer.status, answer.headers, _parse(answer.content))
 
 
 def _read_page(children: list[Any]) -> SearchPage:

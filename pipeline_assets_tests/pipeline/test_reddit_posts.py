@@ -19,12 +19,12 @@ from pipeline_assets.definitions import build_definitions
 from pipeline_assets.resources.installation import Installation
 from pipeline_assets.schemas import REDDIT_POSTS
 from pipeline_assets.settings import Settings
+from pipeline_assets.simulator.faults import Fault, FaultKind
 from pipeline_assets.simulator.reddit import (
     CLIENT_ID,
     CLIENT_SECRET,
     TOKEN_PATH,
     USERNAME,
-    RedditFault,
 )
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.storage.windows import read_rows
@@ -206,7 +206,7 @@ def test_text_that_has_been_removed_is_removed_here_too(
 def test_a_private_subreddit_stops_no_other_and_is_named(
     gather: Gather, engine: sa.Engine, instance: dg.DagsterInstance, simulator: SimulatorServer
 ) -> None:
-    simulator.reddit.spoil(RedditFault.PRIVATE, subreddit="Skin")
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_PRIVATE, account="Skin"))
     result = gather()
     assert {row["subreddit"] for row in rows_of(engine)} == {"coffee"}
     state = state_of(instance, engine)
@@ -221,7 +221,7 @@ def test_when_no_subreddit_can_be_read_the_attempt_fails_and_rows_stay(
 ) -> None:
     gather()
     before = rows_of(engine)
-    simulator.reddit.spoil(RedditFault.BANNED)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_BANNED))
     failure = failure_of(gather())
     assert failure.metadata["error_class"].value == "AccessError"
     assert "r/Skin" in str(failure.description)
@@ -238,12 +238,12 @@ def test_a_limit_in_the_middle_keeps_what_was_read_and_the_next_run_reads_the_re
     simulator: SimulatorServer,
 ) -> None:
     configure(search_terms=[EVERYTHING], keep_days=60)
-    simulator.reddit.spoil(RedditFault.LIMIT, subreddit="coffee", seconds=300)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_LIMIT, account="coffee", seconds=300))
     gather()
     assert {row["subreddit"] for row in rows_of(engine)} == {"Skin"}
     state = state_of(instance, engine)
     assert state.error_class == "RateLimitedError"
-    simulator.reddit.mend()
+    simulator.faults.clear()
     simulator.reddit.calls.clear()
     failure = failure_of(gather())  # the app is blocked, and nobody calls
     assert failure.metadata["error_class"].value == "RateLimitedError"
@@ -256,7 +256,7 @@ def test_an_interrupted_search_is_read_again_to_its_end(
     gather: Gather, configure: Configure, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
     configure(subreddits=["Skin"], search_terms=[EVERYTHING], keep_days=60)
-    simulator.reddit.spoil(RedditFault.UNAVAILABLE, after_calls=1, count=4)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_UNAVAILABLE, after_calls=1, count=4))
     gather()
     assert len(rows_of(engine)) == 100  # its first page
     gather()
@@ -268,7 +268,7 @@ def test_a_changed_schema_fails_the_dataset_and_keeps_what_was_stored(
 ) -> None:
     gather()
     before = rows_of(engine)
-    simulator.reddit.spoil(RedditFault.CHANGED)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_CHANGED))
     failure = failure_of(gather())
     assert failure.metadata["error_class"].value == "TooManyBadItemsError"
     assert "created_utc" in str(failure.description)
@@ -279,7 +279,7 @@ def test_a_search_that_turns_in_circles_fails_its_check(
     gather: Gather, configure: Configure, simulator: SimulatorServer
 ) -> None:
     configure(search_terms=[EVERYTHING], keep_days=60)
-    simulator.reddit.spoil(RedditFault.STUCK)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK))
     check = checks_of(gather())["post_ids_are_unique_as_sent"]
     assert not check.passed
     assert check.description == "1800 of 2000 posts came twice in one search."
@@ -308,7 +308,7 @@ def test_a_subreddit_that_does_not_exist_is_told_and_one_without_posts_is_not(
 def test_refused_credentials_say_what_to_do_and_show_no_secret(
     gather: Gather, simulator: SimulatorServer, instance: dg.DagsterInstance
 ) -> None:
-    simulator.reddit.spoil(RedditFault.TOKEN_REFUSED)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_TOKEN_REFUSED))
     result = gather()
     failure = failure_of(result)
     assert failure.metadata["error_class"].value == "CredentialError"

@@ -53,6 +53,16 @@ class Clock:
         self.now += timedelta(**span)
 
 
+class Client(httpx.Client):
+    """Asks the server, as somebody or as nobody."""
+
+    def page(self, path: str, **params: Any) -> str:
+        """The HTML of a page that is there."""
+        answer = self.get(path, params=params or None)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server; `app.state.context` is what its routes work with."""
@@ -69,19 +79,19 @@ class Site:
     clock: Clock
     url: str
     background: Background
-    clients: list[httpx.Client] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
 
     @property
     def engine(self) -> Any:
         return self.installation.engine
 
-    def anonymous(self) -> httpx.Client:
+    def anonymous(self) -> Client:
         # Plain HTTP: loading certificates would take longer than all else.
-        client = httpx.Client(base_url=self.url, timeout=20, verify=False)  # noqa: S501
+        client = Client(base_url=self.url, timeout=20, verify=False)
         self.clients.append(client)
         return client
 
-    def person(self, role: Role, organization: str = "north") -> httpx.Client:
+    def person(self, role: Role, organization: str = "north") -> Client:
         """A browser in which somebody with this role is signed in; changes carry the CSRF token."""
         email = f"{role}@{organization.replace('*', 'every')}.example"
         add_user(
@@ -95,7 +105,7 @@ class Site:
         )
         return self.browser(email)
 
-    def browser(self, email: str) -> httpx.Client:
+    def browser(self, email: str) -> Client:
         session = sign_in(
             self.engine,
             email=email,
@@ -109,7 +119,7 @@ class Site:
         client.headers[CSRF_HEADER] = session.csrf_token
         return client
 
-    def program(self, role: Role, organization: str = "north") -> httpx.Client:
+    def program(self, role: Role, organization: str = "north") -> Client:
         """A program with a token of this role."""
         _, secret = create_token(
             self.engine,
@@ -238,9 +248,15 @@ def sqlite_site(
 
 
 @pytest.fixture
-def viewer(site: Site) -> httpx.Client:
+def viewer(site: Site) -> Client:
     """A viewer's browser."""
     return site.person(Role.VIEWER)
+
+
+@pytest.fixture
+def nasty() -> str:
+    """What somebody outside may have written: markup, turned letters, no end."""
+    return "<script>alert(1)</script> \u202eevil\u202c 🎉 مرحبا " + "x" * 10_000
 
 
 @contextmanager

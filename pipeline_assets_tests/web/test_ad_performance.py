@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
@@ -23,11 +23,10 @@ from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status
 from pipeline_assets.web.background import Pulse
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/acme/ad-performance"
 NEEDED = ("meta_ads_performance", "meta_ad_creatives", "ad_thumbnails", "scorecard")
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 PNG = b"\x89PNG\r\n\x1a\n not much of a picture"
 Store = Callable[..., None]
 
@@ -78,12 +77,6 @@ def fresh(site: "Site") -> Callable[..., None]:
     return fresh
 
 
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def ad_names(page: str) -> list[str]:
     """The ads in the table, in its order."""
     body = page.partition('<table class="ads">')[2].partition("<tfoot>")[0]
@@ -95,12 +88,12 @@ def rows_of(answer: httpx.Response) -> list[dict[str, str]]:
 
 
 def test_the_page_shows_totals_charts_and_ads(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store(1)
     store(2, spend=Decimal("25.50"), provisional=False)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert ">Acme</bdi>" in page
     assert "<b>75.50</b>" in page  # spend
     assert "<b>2.65x</b>" in page  # 200 / 75.50
@@ -117,11 +110,11 @@ def test_the_page_shows_totals_charts_and_ads(
 
 
 def test_the_table_of_days_says_what_the_charts_show(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store(1)
-    page = get(viewer, days="7")
+    page = viewer.page(PATH, days="7")
     rows = re.findall(r'<tr><th scope="row">(\S+)</th><td>([^<]+)</td>(.*?)</tr>', page)
     assert [(day, state) for day, state, _ in rows][:2] == [
         ("2026-03-09", "provisional"),
@@ -132,26 +125,26 @@ def test_the_table_of_days_says_what_the_charts_show(
 
 
 def test_changes_are_told_only_where_the_period_before_is_stored(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store(1, spend=Decimal(150))
     store(8, spend=Decimal(100))
-    assert "are not all stored" in get(viewer, days="7")
+    assert "are not all stored" in viewer.page(PATH, days="7")
     store(14, spend=Decimal(0), purchase_value=Decimal(0))
-    page = get(viewer, days="7")
+    page = viewer.page(PATH, days="7")
     assert "Changes are against the 7 days before, 2026-02-24 to 2026-03-02" in page
     assert "+50.0 %" in page  # spend: neither good nor bad
     assert re.search(r'change worse">.*▼.* -33\.3 % worse', page)  # ROAS from 1 to 0.67
 
 
 def test_each_currency_has_its_own_series_and_totals(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store(1, spend=Decimal(10))
     store(1, ad_id="2", ad_account_id="act_2", currency="USD", spend=Decimal(20))
-    page = get(viewer)
+    page = viewer.page(PATH)
     found = [json.loads(data) for data in re.findall(r"data-series='([^']*)'", page)]
     assert [(each["currency"], each["figures"]["spend"][-1]) for each in found] == [
         ("EUR", 10.0),
@@ -161,70 +154,68 @@ def test_each_currency_has_its_own_series_and_totals(
 
 
 def test_a_click_on_a_header_sorts_and_a_second_one_turns_it_round(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     for name, spend, value in (("low", 10, 20), ("none", 0, 5), ("high", 10, 90)):
         store(ad_id=name, ad_name=name, spend=Decimal(spend), purchase_value=Decimal(value))
-    page = get(viewer, sort="roas")
+    page = viewer.page(PATH, sort="roas")
     assert ad_names(page) == ["high", "low", "none"]
     header = re.search(r'<th [^>]*aria-sort="descending"><a href="([^"]+)"[^>]*>([^<]+)', page)
     assert header is not None
     assert header[2].strip() == "ROAS"
-    turned = get(viewer, html.unescape(header[1]))
+    turned = viewer.page(html.unescape(header[1]))
     assert ad_names(turned) == ["low", "high", "none"]
     assert 'aria-sort="ascending"' in turned
 
 
 def test_filters_keep_the_period_and_tell_how_to_get_rid_of_them(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store(ad_id="1", ad_name="Summer sale")
     store(ad_id="2", ad_name="Winter", campaign_id="c9", campaign_name="Cold")
-    assert ad_names(get(viewer, q="winter")) == ["Winter"]
-    assert ad_names(get(viewer, campaign="c9", media_type="", status="")) == ["Winter"]
-    page = get(viewer, q="nothing like it", days="7")
+    assert ad_names(viewer.page(PATH, q="winter")) == ["Winter"]
+    assert ad_names(viewer.page(PATH, campaign="c9", media_type="", status="")) == ["Winter"]
+    page = viewer.page(PATH, q="nothing like it", days="7")
     assert "No ad matches the filter" in page
     clear = re.search(r'href="([^"]+)#ads">Clear the filter', page)
     assert clear is not None
     assert html.unescape(clear[1]) == f"{PATH}?days=7"
 
 
-def test_ads_come_fifty_a_page(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
-) -> None:
+def test_ads_come_fifty_a_page(viewer: "Client", store: Store, fresh: Callable[..., None]) -> None:
     fresh()
     for number in range(51):
         store(ad_id=f"{number:02}", ad_name=f"ad {number:02}")
-    assert len(ad_names(get(viewer))) == 50
-    second = get(viewer, page=2)
+    assert len(ad_names(viewer.page(PATH))) == 50
+    second = viewer.page(PATH, page=2)
     assert ad_names(second) == ["ad 50"]
     assert "Page 2 of 2" in second
-    assert "There is no page 3" in get(viewer, page=3)
+    assert "There is no page 3" in viewer.page(PATH, page=3)
 
 
 def test_days_without_ads_lead_to_those_that_are_stored(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
-    assert "No ad has delivered yet" in get(viewer)
+    assert "No ad has delivered yet" in viewer.page(PATH)
     store(100)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "No ads in this period" in page
     link = re.search(r'href="([^"]+)"[^>]*>Show 2025-11-30 to 2025-11-30', page)
     assert link is not None
-    assert ad_names(get(viewer, html.unescape(link[1]))) == ["Summer sale"]
+    assert ad_names(viewer.page(html.unescape(link[1]))) == ["Summer sale"]
 
 
 @pytest.mark.parametrize("hours_ago", [None, 24.1])
 def test_withheld_figures_stand_nowhere_and_the_page_says_why(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None], hours_ago: float | None
+    viewer: "Client", store: Store, fresh: Callable[..., None], hours_ago: float | None
 ) -> None:
     store(spend=Decimal("77.77"))
     if hours_ago is not None:
         fresh(hours_ago)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "The figures are not shown" in page
     assert "pipeline-assets sync acme" in page
     assert "77.77" not in page
@@ -236,33 +227,33 @@ def test_withheld_figures_stand_nowhere_and_the_page_says_why(
 
 
 def test_data_at_the_edge_of_its_allowed_age_is_shown(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     store(spend=Decimal("77.77"))
     fresh(23.9)
-    assert "77.77" in get(viewer)
+    assert "77.77" in viewer.page(PATH)
 
 
 def test_a_poll_that_has_seen_what_stands_there_is_answered_with_nothing(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None], site: "Site"
+    viewer: "Client", store: Store, fresh: Callable[..., None], site: "Site"
 ) -> None:
     fresh()
     store()
-    poll = re.search(r'<main [^>]*hx-get="([^"]+)"', get(viewer, days="7"))
+    poll = re.search(r'<main [^>]*hx-get="([^"]+)"', viewer.page(PATH, days="7"))
     assert poll is not None
     url = html.unescape(poll[1])
     assert viewer.get(url).status_code == 204
     site.background.pulse = Pulse(trouble="The disk is full.")
-    assert "The disk is full." in get(viewer, url)
+    assert "The disk is full." in viewer.page(url)
     site.background.pulse = Pulse()
     with write_transaction(site.engine) as connection:
         connection.execute(sa.update(dataset_status).values(last_success_at=site.clock.now))
-    page = get(viewer, url)
+    page = viewer.page(url)
     assert "seen=" not in "".join(re.findall(r'<a [^>]*href="([^"]+)"', page))
 
 
 def test_the_csv_is_exactly_the_filter_with_exact_figures(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None], site: "Site"
+    viewer: "Client", store: Store, fresh: Callable[..., None], site: "Site"
 ) -> None:
     fresh()
     store(ad_id="1", ad_name="Summer sale", spend=Decimal("0.1"), purchase_value=Decimal(1))
@@ -284,7 +275,7 @@ def test_the_csv_is_exactly_the_filter_with_exact_figures(
 
 
 def test_all_pages_are_in_the_csv(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     for number in range(120):
@@ -293,7 +284,7 @@ def test_all_pages_are_in_the_csv(
 
 
 def test_no_name_becomes_a_formula(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     names = ("=cmd|' /C calc'!A1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "1=1")
@@ -305,11 +296,11 @@ def test_no_name_becomes_a_formula(
 
 
 def test_whatever_names_hold_is_text(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None], nasty: str
 ) -> None:
     fresh()
-    store(ad_name=NASTY, adset_name=NASTY, campaign_id="c", campaign_name=NASTY, currency="<i>'")
-    page = get(viewer, q="<script>", currency="<i>'")
+    store(ad_name=nasty, adset_name=nasty, campaign_id="c", campaign_name=nasty, currency="<i>'")
+    page = viewer.page(PATH, q="<script>", currency="<i>'")
     assert "<script>alert" not in page
     assert "<i>" not in page
     assert "🎉" in page
@@ -338,7 +329,7 @@ MEANINGLESS = (
 
 
 def test_an_address_that_means_nothing_is_refused_in_words(
-    viewer: httpx.Client, fresh: Callable[..., None]
+    viewer: "Client", fresh: Callable[..., None]
 ) -> None:
     fresh()
     for query in MEANINGLESS:
@@ -349,7 +340,7 @@ def test_an_address_that_means_nothing_is_refused_in_words(
 
 
 def test_a_brand_of_another_organization_looks_like_none(
-    viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh(brand_id="rival")
     store(brand_id="rival")
@@ -361,7 +352,7 @@ def test_a_brand_of_another_organization_looks_like_none(
 
 
 def test_the_page_is_not_there_where_its_organization_hides_it(
-    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    site: "Site", viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store()
@@ -386,8 +377,8 @@ def test_sync_now_is_there_for_those_who_may(
 ) -> None:
     fresh()
     store()
-    assert "Sync now" not in get(site.person(Role.VIEWER))
-    assert 'hx-post="/brands/acme/sync"' in get(site.person(Role.OPERATOR))
+    assert "Sync now" not in site.person(Role.VIEWER).page(PATH)
+    assert 'hx-post="/brands/acme/sync"' in site.person(Role.OPERATOR).page(PATH)
 
 
 def put_picture(site: "Site", *, content_type: str = "image/png") -> str:
@@ -398,13 +389,15 @@ def put_picture(site: "Site", *, content_type: str = "image/png") -> str:
 
 
 def test_a_thumbnail_is_shown_and_kept_by_the_browser(
-    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    site: "Site", viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     store()
     sha256 = put_picture(site)
     put(site, "meta_ad_creatives", ad_id="1", creative_id="k1")
-    source = re.search(r'<img class="thumb" src="([^"]+)" alt="" [^>]*loading="lazy"', get(viewer))
+    source = re.search(
+        r'<img class="thumb" src="([^"]+)" alt="" [^>]*loading="lazy"', viewer.page(PATH)
+    )
     assert source is not None
     assert source[1] == f"/brands/acme/media/{sha256}"
     answer = viewer.get(source[1])
@@ -415,7 +408,7 @@ def test_a_thumbnail_is_shown_and_kept_by_the_browser(
 
 
 def test_bytes_that_call_themselves_a_page_are_not_shown_as_one(
-    site: "Site", viewer: httpx.Client
+    site: "Site", viewer: "Client"
 ) -> None:
     sha256 = put_picture(site, content_type="text/html")
     answer = viewer.get(f"/brands/acme/media/{sha256}")
@@ -465,11 +458,11 @@ def put_scores(site: "Site", *, store: Store) -> None:
 
 
 def test_each_ad_has_the_result_of_its_creative_and_can_be_found_by_it(
-    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    site: "Site", viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     put_scores(site, store=store)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert ad_names(page) == ["ad 1", "ad 2", "ad 3", "ad 4"]
     shown = re.findall(r'class="result (\w+)"|(no score)', page)
     assert [label or nothing for label, nothing in shown] == [
@@ -480,7 +473,7 @@ def test_each_ad_has_the_result_of_its_creative_and_can_be_found_by_it(
     assert "<b></bdi>" not in page
     found = {"label=winner": ["ad 1", "ad 2"], "label=loser": ["ad 3"], "fatigued=yes": ["ad 3"]}
     for query, names in (found | {"label=winner&fatigued=yes": []}).items():
-        filtered = get(viewer, f"{PATH}?{query}")
+        filtered = viewer.page(f"{PATH}?{query}")
         assert ad_names(filtered) == names, query
         assert f"All {len(names)} ad" in filtered or not names
     answer = viewer.get(f"{PATH}.csv")
@@ -494,7 +487,7 @@ def test_each_ad_has_the_result_of_its_creative_and_can_be_found_by_it(
 
 
 def test_results_that_are_too_old_stand_nowhere(
-    site: "Site", viewer: httpx.Client, store: Store, fresh: Callable[..., None]
+    site: "Site", viewer: "Client", store: Store, fresh: Callable[..., None]
 ) -> None:
     fresh()
     put_scores(site, store=store)
@@ -504,11 +497,11 @@ def test_results_that_are_too_old_stand_nowhere(
         connection.execute(
             sa.update(dataset_status).where(is_scorecard).values(last_success_at=too_old)
         )
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert ad_names(page) == ["ad 1", "ad 2", "ad 3", "ad 4"]
     assert "Results are not shown" in page
     assert 'class="result' not in page
-    filtered = get(viewer, label="winner")
+    filtered = viewer.page(PATH, label="winner")
     assert "No ad matches the filter" in filtered
     assert "Results are not shown" in filtered
     assert {row["label"] for row in rows_of(viewer.get(f"{PATH}.csv"))} == {""}

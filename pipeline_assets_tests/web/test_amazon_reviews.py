@@ -8,17 +8,15 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from pipeline_assets.people.features import set_feature
 from pipeline_assets.schemas import AMAZON_REVIEWS
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/shoes/amazon-reviews"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 SOURCE = {
     "asins": ["B0ABCDEFGH"],
     "country": "FR",
@@ -56,12 +54,6 @@ def put(site: "Site") -> Put:
     return put
 
 
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def titles(page: str) -> list[str]:
     """The reviews in the table, in its order."""
     return re.findall(r'class="sticky"><a [^>]*><bdi[^>]*>([^<]*)</bdi>', page)
@@ -74,12 +66,12 @@ def products(page: str) -> list[list[str]]:
 
 
 def test_products_are_compared_by_the_stars_that_the_filters_find(
-    viewer: httpx.Client, put: Put
+    viewer: "Client", put: Put
 ) -> None:
     for number, rating in enumerate((5, 5, 4, 1)):
         put(f"a{number}", rating, is_verified=rating > 1)
     put("b0", 2, asin="B0OTHER", product_title="Laces")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert products(page) == [
         [
             *("B0ABCDEFGH", "B0ABCDEFGH", "4", "3.75"),
@@ -90,21 +82,21 @@ def test_products_are_compared_by_the_stars_that_the_filters_find(
             *("5★", "0", "%", "4★", "0", "%", "3★", "0", "%", "2★", "100", "%", "1★", "0", "%"),
         ],
     ]
-    assert [line[2:4] for line in products(get(viewer, is_verified="yes"))] == [["3", "4.67"]]
-    assert titles(get(viewer, rating="1")) == ["Review a3"]
-    assert titles(get(viewer, asin="B0OTHER")) == ["Review b0"]
-    assert titles(get(viewer, q="LACES")) == ["Review b0"]
-    assert titles(get(viewer, sort="rating", order="asc"))[:2] == ["Review a3", "Review b0"]
+    assert [line[2:4] for line in products(viewer.page(PATH, is_verified="yes"))] == [["3", "4.67"]]
+    assert titles(viewer.page(PATH, rating="1")) == ["Review a3"]
+    assert titles(viewer.page(PATH, asin="B0OTHER")) == ["Review b0"]
+    assert titles(viewer.page(PATH, q="LACES")) == ["Review b0"]
+    assert titles(viewer.page(PATH, sort="rating", order="asc"))[:2] == ["Review a3", "Review b0"]
 
 
-def test_stars_are_followed_over_the_months(viewer: httpx.Client, put: Put) -> None:
+def test_stars_are_followed_over_the_months(viewer: "Client", put: Put) -> None:
     put("a", 5, reviewed_on=date(2026, 3, 10))
     put("b", 2, reviewed_on=date(2026, 3, 1))
     put("c", 4, reviewed_on=date(2026, 2, 28))
     put("d", 1, reviewed_on=date(2025, 3, 31))
     put("e", 3, reviewed_on=date(2024, 3, 31))
     put("f", 3, reviewed_on=None)
-    page = get(viewer)
+    page = viewer.page(PATH)
     months = re.findall(r"<title>(\w+ 20\d\d: [^<]*review[^<]*)</title></circle>", page)
     assert months == [
         "March 2025: 1.00 stars of 1 review",
@@ -118,21 +110,19 @@ def test_stars_are_followed_over_the_months(viewer: httpx.Client, put: Put) -> N
     assert "1 review is older" in words
 
 
-def test_praise_and_complaints_lead_to_their_reviews(viewer: httpx.Client, put: Put) -> None:
+def test_praise_and_complaints_lead_to_their_reviews(viewer: "Client", put: Put) -> None:
     put("R0ABCDEFGH", says={"praise": ["the best shoes ever"]})
     put("R0ABCDEFGI", 1, says={"pain": ["it fell apart quickly"]}, country="GB")
     put("own-id", 1, says={"pain": ["it fell apart so quickly"]}, country=None)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "Complaints</a></h3>" in page
     assert 'href="https://www.amazon.fr/gp/customer-reviews/R0ABCDEFGH"' in page
     assert 'href="https://www.amazon.co.uk/gp/customer-reviews/R0ABCDEFGI"' in page
     assert 'href="https://www.amazon.com/dp/B0ABCDEFGH"' in page
-    assert titles(get(viewer, kind="praise")) == ["Review R0ABCDEFGH"]
+    assert titles(viewer.page(PATH, kind="praise")) == ["Review R0ABCDEFGH"]
 
 
-def test_the_csv_is_what_the_filters_find_without_what_was_sent(
-    viewer: httpx.Client, put: Put
-) -> None:
+def test_the_csv_is_what_the_filters_find_without_what_was_sent(viewer: "Client", put: Put) -> None:
     put("a", 1, title="+1", is_verified=True)
     put("b", 5)
     answer = viewer.get(f"{PATH}.csv", params={"rating": "1"})
@@ -142,18 +132,18 @@ def test_the_csv_is_what_the_filters_find_without_what_was_sent(
     assert "raw" not in row
 
 
-def test_whatever_was_written_is_text(viewer: httpx.Client, put: Put) -> None:
+def test_whatever_was_written_is_text(viewer: "Client", put: Put, nasty: str) -> None:
     texts = ("asin", "product_title", "title", "body", "country", "language", "variant", "error")
-    put(NASTY, **dict.fromkeys(texts, NASTY), says={"pain": [NASTY, "words of my own"]})
+    put(nasty, **dict.fromkeys(texts, nasty), says={"pain": [nasty, "words of my own"]})
     put("a", title=None, body=None)
-    page = get(viewer) + get(viewer, asin=NASTY[:200], q="<u>")
+    page = viewer.page(PATH) + viewer.page(PATH, asin=nasty[:200], q="<u>")
     assert "Without a headline" in page
     assert "<script>alert" not in page
     assert "<u>" not in page
     assert " style=" not in page
 
 
-def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client) -> None:
+def test_an_address_that_means_nothing_is_refused_in_words(viewer: "Client") -> None:
     for path in (PATH, f"{PATH}.csv"):
         for query in ("sort=raw", "rating=five", f"asin={'x' * 10_000}", "is_verified=maybe"):
             answer = viewer.get(f"{path}?{query}")
@@ -162,21 +152,21 @@ def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client)
 
 
 def test_no_reviews_no_sync_no_source_and_no_page_are_told_apart(
-    site: "Site", viewer: httpx.Client, put: Put
+    site: "Site", viewer: "Client", put: Put
 ) -> None:
-    assert "No review yet" in get(viewer)
+    assert "No review yet" in viewer.page(PATH)
     put("a", says={"pain": ["it fell apart quickly"]}, brand_id="globex")
-    assert "No review yet" in get(viewer)
+    assert "No review yet" in viewer.page(PATH)
     put("a", says={"pain": ["it fell apart quickly"]})
-    assert "No review matches the filter" in get(viewer, q="nothing like it")
-    bare = html.unescape(get(viewer, "/brands/acme/amazon-reviews"))
+    assert "No review matches the filter" in viewer.page(PATH, q="nothing like it")
+    bare = html.unescape(viewer.page("/brands/acme/amazon-reviews"))
     assert "Not configured for this brand" in bare
     assert "asins: [" in bare
     site.add_brand("late", sources={"amazon": SOURCE})
     month_ago = site.clock.now - timedelta(days=30)
     site.store_status("late", "amazon_reviews", last_success_at=month_ago)
     put("a", says={"pain": ["it fell apart quickly"]}, brand_id="late")
-    late = get(viewer, "/brands/late/amazon-reviews")
+    late = viewer.page("/brands/late/amazon-reviews")
     assert "The reviews are not shown" in late
     assert "fell apart" not in late
     assert viewer.get("/brands/late/amazon-reviews.csv").status_code == 409

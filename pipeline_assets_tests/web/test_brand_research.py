@@ -8,7 +8,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -19,17 +18,16 @@ from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import dataset_status
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/acme/brand-research"
 PAGES = f"{PATH}/pages"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 PNG = b"\x89PNG\r\n\x1a\n not much of a picture"
 Put = Callable[..., None]
 
 
 @pytest.fixture
-def viewer(site: "Site") -> httpx.Client:
+def viewer(site: "Site") -> "Client":
     site.store_status("acme", "ad_assets")
     site.store_status("acme", "landing_pages")
     return site.person(Role.VIEWER)
@@ -51,12 +49,6 @@ def put_ad(site: "Site", ad_id: str, creative_id: str, **values: Any) -> None:
     site.store_rows(META_AD_CREATIVES, row | values)
 
 
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def tiles(page: str) -> list[str]:
     """What each tile of the gallery is called, in order."""
     return re.findall(r'<a class="tile[^>]*aria-label="([^"]+)"', page)
@@ -70,44 +62,44 @@ def titles(page: str) -> list[str]:
 
 
 def test_a_picture_stands_there_once_with_all_of_its_ads(
-    viewer: httpx.Client, put: Put, site: "Site"
+    viewer: "Client", put: Put, site: "Site"
 ) -> None:
     put("m1", "k1", sha256=None, state="failed")
     put("m1", "k2", width=600, height=400)
     put("m2", "k2", media_type="video", sha256=None, poster_sha256="b" * 64, duration_seconds=9.6)
     for ad_id, creative_id in (("1", "k1"), ("2", "k2"), ("3", "k2")):
         put_ad(site, ad_id, creative_id)
-    page = get(viewer, sort="ad_count")
+    page = viewer.page(PATH, sort="ad_count")
     assert tiles(page) == ["Ad 1: picture · 600 × 400, in 3 ads", "Ad 2: ▶ video, 10 s, in 2 ads"]
     assert re.findall(r'<img src="/brands/acme/media/(\w)', page) == ["a", "b"]
     assert page.count('loading="lazy"') == 2
 
 
 def test_kind_state_and_the_name_of_any_ad_find_pictures(
-    viewer: httpx.Client, put: Put, site: "Site"
+    viewer: "Client", put: Put, site: "Site"
 ) -> None:
     put("m1", "k1")
     put("m2", "k2", media_type="video", state="poster_only")
     put_ad(site, "1", "k1", ad_name="Summer")
     put_ad(site, "2", "k1", ad_name="Winter")
-    assert tiles(get(viewer, q="wint")) == ["Summer: picture, in 2 ads"]
-    assert tiles(get(viewer, media_type="video")) == ["m2: ▶ video, in 0 ads"]
-    assert len(tiles(get(viewer, state="stored"))) == 1
-    assert "No picture or video matches the filter" in get(viewer, q="autumn")
+    assert tiles(viewer.page(PATH, q="wint")) == ["Summer: picture, in 2 ads"]
+    assert tiles(viewer.page(PATH, media_type="video")) == ["m2: ▶ video, in 0 ads"]
+    assert len(tiles(viewer.page(PATH, state="stored"))) == 1
+    assert "No picture or video matches the filter" in viewer.page(PATH, q="autumn")
 
 
-def test_the_newest_stand_first(viewer: httpx.Client, put: Put, site: "Site") -> None:
+def test_the_newest_stand_first(viewer: "Client", put: Put, site: "Site") -> None:
     now = site.clock.now
     put("old", "k1", stored_at=now - timedelta(days=3), byte_count=9)
     put("new", "k2", stored_at=now, byte_count=5)
     put("not stored", "k3", stored_at=None)
-    assert [tile.split(":")[0] for tile in tiles(get(viewer))] == ["new", "old", "not stored"]
-    by_size = tiles(get(viewer, sort="byte_count"))
+    assert [tile.split(":")[0] for tile in tiles(viewer.page(PATH))] == ["new", "old", "not stored"]
+    by_size = tiles(viewer.page(PATH, sort="byte_count"))
     assert [tile.split(":")[0] for tile in by_size] == ["old", "new", "not stored"]
 
 
 def test_an_open_picture_shows_its_ads_the_active_ones_first(
-    viewer: httpx.Client, put: Put, site: "Site"
+    viewer: "Client", put: Put, site: "Site"
 ) -> None:
     put("m:1", "k1", error="It was cut off once")
     put("m:1", "k2")
@@ -115,7 +107,7 @@ def test_an_open_picture_shows_its_ads_the_active_ones_first(
     put_ad(site, "1", "k1", effective_status="PAUSED", title="Now in blue")
     put_ad(site, "2", "k2", effective_status="ACTIVE")
     put_ad(site, "3", "k3")
-    page = get(viewer, open="image:m:1")
+    page = viewer.page(PATH, open="image:m:1")
     drawer = page.partition('<aside class="drawer"')[2].partition("</aside>")[0]
     assert re.findall(r"<li><b><bdi[^>]*>([^<]+)</bdi></b>", drawer) == ["Ad 2", "Ad 1"]
     assert "Now in blue" in drawer
@@ -123,10 +115,10 @@ def test_an_open_picture_shows_its_ads_the_active_ones_first(
     assert "<h3>2 ads</h3>" in drawer
 
 
-def test_an_open_video_can_be_played(viewer: httpx.Client, put: Put, site: "Site") -> None:
+def test_an_open_video_can_be_played(viewer: "Client", put: Put, site: "Site") -> None:
     sha256 = site.installation.media.put_bytes(PNG).sha256
     put("v", "k1", media_type="video", sha256=sha256, content_type="video/mp4")
-    page = get(viewer, open="video:v")
+    page = viewer.page(PATH, open="video:v")
     assert f'<video controls preload="none" src="/brands/acme/media/{sha256}"' in page
     answer = viewer.get(f"/brands/acme/media/{sha256}")
     assert (answer.content, answer.headers["content-type"]) == (PNG, "video/mp4")
@@ -135,39 +127,37 @@ def test_an_open_video_can_be_played(viewer: httpx.Client, put: Put, site: "Site
 
 
 @pytest.mark.parametrize("name", ["image:nothing", "image", ":", "nonsense:m1", "<i>:x"])
-def test_what_is_not_there_is_not_open(viewer: httpx.Client, put: Put, name: str) -> None:
+def test_what_is_not_there_is_not_open(viewer: "Client", put: Put, name: str) -> None:
     put("m1", "k1")
-    assert 'class="drawer"' not in get(viewer, open=name)
+    assert 'class="drawer"' not in viewer.page(PATH, open=name)
 
 
-def test_another_brands_pictures_are_not_there(
-    viewer: httpx.Client, put: Put, site: "Site"
-) -> None:
+def test_another_brands_pictures_are_not_there(viewer: "Client", put: Put, site: "Site") -> None:
     put("m1", "k1", brand_id="globex")
     put("m2", "k1")
     put_ad(site, "1", "k1", brand_id="globex")
-    assert tiles(get(viewer)) == ["m2: picture, in 0 ads"]
-    assert 'class="drawer"' not in get(viewer, open="image:m1")
+    assert tiles(viewer.page(PATH)) == ["m2: picture, in 0 ads"]
+    assert 'class="drawer"' not in viewer.page(PATH, open="image:m1")
 
 
 def test_withheld_pictures_leave_the_landing_pages_where_they_are(
-    viewer: httpx.Client, put: Put, site: "Site"
+    viewer: "Client", put: Put, site: "Site"
 ) -> None:
     put("m1", "k1")
     site.store_rows(LANDING_PAGES, {"url": "https://a.example", "title": "Shoes"})
     with write_transaction(site.engine) as connection:
         is_it = dataset_status.c.dataset == "ad_assets"
         connection.execute(sa.update(dataset_status).where(is_it).values(last_success_at=None))
-    page = get(viewer, open="image:m1")
+    page = viewer.page(PATH, open="image:m1")
     assert "Pictures and videos are not shown" in page
     assert "media/aaaa" not in page
     assert viewer.get(f"{PATH}.csv").status_code == 409
-    assert titles(get(viewer, PAGES)) == ["Shoes"]
+    assert titles(viewer.page(PAGES)) == ["Shoes"]
     assert viewer.get(f"{PAGES}.csv").status_code == 200
 
 
 def test_landing_pages_show_state_price_and_what_they_said_before(
-    viewer: httpx.Client, site: "Site"
+    viewer: "Client", site: "Site"
 ) -> None:
     versions = [
         {
@@ -185,7 +175,7 @@ def test_landing_pages_show_state_price_and_what_they_said_before(
         | {"changed_at": site.clock.now - timedelta(hours=3), "read_at": site.clock.now},
         {"url": "ftp://a.example", "state": "refused", "error": "A private address", "ad_count": 1},
     )
-    page = get(viewer, PAGES)
+    page = viewer.page(PAGES)
     assert titles(page) == ["Shoes", "no title"]
     assert "39.90" in page
     assert "read</span>" in page
@@ -198,20 +188,20 @@ def test_landing_pages_show_state_price_and_what_they_said_before(
     assert "3 h ago" in page
 
 
-def test_landing_pages_are_filtered_sorted_and_searched(viewer: httpx.Client, site: "Site") -> None:
+def test_landing_pages_are_filtered_sorted_and_searched(viewer: "Client", site: "Site") -> None:
     site.store_rows(
         LANDING_PAGES,
         {"url": "https://a", "title": "A", "state": "ok", "price": Decimal(9), "language": "en"},
         {"url": "https://b", "title": "B", "state": "ok", "price": Decimal(10)},
         {"url": "https://c", "title": "C", "state": "blocked", "hero_text": "Free returns"},
     )
-    assert titles(get(viewer, PAGES, sort="price")) == ["B", "A", "C"]
-    assert titles(get(viewer, PAGES, state="blocked")) == ["C"]
-    assert titles(get(viewer, PAGES, language="(none)")) == ["B", "C"]
-    assert titles(get(viewer, PAGES, q="free RETURNS")) == ["C"]
+    assert titles(viewer.page(PAGES, sort="price")) == ["B", "A", "C"]
+    assert titles(viewer.page(PAGES, state="blocked")) == ["C"]
+    assert titles(viewer.page(PAGES, language="(none)")) == ["B", "C"]
+    assert titles(viewer.page(PAGES, q="free RETURNS")) == ["C"]
 
 
-def test_the_csvs_have_what_the_filters_find(viewer: httpx.Client, put: Put, site: "Site") -> None:
+def test_the_csvs_have_what_the_filters_find(viewer: "Client", put: Put, site: "Site") -> None:
     put("m1", "k1", media_type="video")
     put("m2", "k1")
     site.store_rows(LANDING_PAGES, {"url": "https://a", "title": "=A1", "price": Decimal("1.10")})
@@ -225,31 +215,35 @@ def test_the_csvs_have_what_the_filters_find(viewer: httpx.Client, put: Put, sit
     assert (row["title"], Decimal(row["price"])) == ("'=A1", Decimal("1.1"))
 
 
-def test_nothing_stored_and_never_synced_are_told_apart(viewer: httpx.Client, site: "Site") -> None:
-    assert "No picture or video yet" in get(viewer)
-    assert "No landing page yet" in get(viewer, PAGES)
+def test_nothing_stored_and_never_synced_are_told_apart(viewer: "Client", site: "Site") -> None:
+    assert "No picture or video yet" in viewer.page(PATH)
+    assert "No landing page yet" in viewer.page(PAGES)
     with write_transaction(site.engine) as connection:
         connection.execute(sa.delete(dataset_status))
-    page = get(viewer, PAGES)
+    page = viewer.page(PAGES)
     assert "not shown" in page
     assert "pipeline-assets sync acme landing_page_scrape" in page
 
 
-def test_whatever_was_read_is_text(viewer: httpx.Client, put: Put, site: "Site") -> None:
-    put(NASTY, "k1", error=NASTY)
-    put_ad(site, "1", "k1", ad_name=NASTY, body=NASTY, effective_status=NASTY)
+def test_whatever_was_read_is_text(viewer: "Client", put: Put, site: "Site", nasty: str) -> None:
+    put(nasty, "k1", error=nasty)
+    put_ad(site, "1", "k1", ad_name=nasty, body=nasty, effective_status=nasty)
     site.store_rows(
         LANDING_PAGES,
-        {"url": f"https://x/{NASTY}", "title": NASTY, "h1": NASTY, "error": NASTY, "cta": NASTY}
-        | {"product_names": [NASTY], "versions": [{"title": NASTY}, {"seen_at": NASTY}]}
-        | {"host": NASTY, "language": NASTY, "discount": NASTY, "state": NASTY},
+        {"url": f"https://x/{nasty}", "title": nasty, "h1": nasty, "error": nasty, "cta": nasty}
+        | {"product_names": [nasty], "versions": [{"title": nasty}, {"seen_at": nasty}]}
+        | {"host": nasty, "language": nasty, "discount": nasty, "state": nasty},
     )
-    for page in (get(viewer), get(viewer, PAGES), get(viewer, open=f"image:{NASTY[:100]}")):
+    for page in (
+        viewer.page(PATH),
+        viewer.page(PAGES),
+        viewer.page(PATH, open=f"image:{nasty[:100]}"),
+    ):
         assert "<script>alert" not in page
         assert " style=" not in page
 
 
-def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client) -> None:
+def test_an_address_that_means_nothing_is_refused_in_words(viewer: "Client") -> None:
     for path in (PATH, PAGES, f"{PATH}.csv", f"{PAGES}.csv"):
         for query in ("sort=error", "order=up", f"state={'x' * 10_000}", "page=x"):
             answer = viewer.get(f"{path}?{query}")
@@ -259,7 +253,7 @@ def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client)
 
 
 def test_the_pages_are_not_there_where_their_organization_hides_them(
-    site: "Site", viewer: httpx.Client
+    site: "Site", viewer: "Client"
 ) -> None:
     now = site.clock.now
     set_feature(site.engine, "north", "brand_research", is_shown=False, actor="test", now=now)

@@ -6,7 +6,6 @@ import re
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 import yaml
@@ -19,14 +18,13 @@ from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import dataset_status
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/shop/competitor-research"
 LIBRARY = "https://www.facebook.com/ads/library/?id="
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 مرحبا " + "x" * 10_000
 
 
-def sign_in(site: "Site") -> httpx.Client:
+def sign_in(site: "Site") -> "Client":
     """A viewer of `shop`, a brand whose competitors' ads are fresh; today is 10 March 2026."""
     sources = {"competitors": {"page_ids": ["1"]}}
     site.add_brand("shop", sources=sources)
@@ -56,12 +54,6 @@ def put(
         "library_url": f"{LIBRARY}{library_ad_id}",
     }
     site.store_rows(COMPETITOR_ADS, row | values, brand_id=values.get("brand_id", "shop"))
-
-
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
 
 
 def cells(row: str) -> list[str]:
@@ -96,7 +88,7 @@ def test_an_ad_and_its_copies_are_one_that_ran_when_any_of_them_did(site: "Site"
     put(site, "200", "2026-02-09", "2026-02-28", video_urls=["https://v"], languages=["de"])
     put(site, "300", None, title=None, body="Words", page_name=None, source="some/actor")
     put(site, "900", "2025-01-01", brand_id="acme")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert ads(page) == [
         [
             "no picture Ad 100",
@@ -119,7 +111,7 @@ def test_an_ad_and_its_copies_are_one_that_ran_when_any_of_them_did(site: "Site"
     assert re.findall(r"<text[^>]*>([^<]+)</text>", page) == ["Jan 2026", "Feb 2026", "Mar 2026"]
 
     def found(**params: Any) -> list[str]:
-        return [each[0].split()[3] for each in ads(get(viewer, **params)) if "Ad" in each[0]]
+        return [each[0].split()[3] for each in ads(viewer.page(PATH, **params)) if "Ad" in each[0]]
 
     assert found(is_active="yes") == ["100"]
     assert found(is_active="no") == ["200"]
@@ -128,14 +120,14 @@ def test_an_ad_and_its_copies_are_one_that_ran_when_any_of_them_did(site: "Site"
     assert found(page_name="Globex", sort="started_on") == ["200", "100"]
     assert found(q="initech") == ["100"]  # who runs only the copy
     assert found(q="101") == ["100"]
-    assert len(ads(get(viewer, page_name="(none)", source="some/actor"))) == 1
-    assert "No ad matches the filter" in get(viewer, q="nothing like it")
+    assert len(ads(viewer.page(PATH, page_name="(none)", source="some/actor"))) == 1
+    assert "No ad matches the filter" in viewer.page(PATH, q="nothing like it")
 
-    opened = get(viewer, open="100").partition("<aside")[2]
+    opened = viewer.page(PATH, open="100").partition("<aside")[2]
     assert f'href="{LIBRARY}101" target="_blank" rel="noopener noreferrer"' in opened
     assert "1 copy" in opened
     assert "Initech" in opened
-    assert "<aside" not in get(viewer, open="900")
+    assert "<aside" not in viewer.page(PATH, open="900")
 
     answer = viewer.get(f"{PATH}.csv", params={"page_name": "Globex"})
     assert 'filename="competitor-research_shop.csv"' in answer.headers["content-disposition"]
@@ -157,7 +149,7 @@ def test_the_timeline_shares_its_bars_among_the_advertisers(sqlite_site: "Site")
         put(sqlite_site, f"1{number:02}", first, page_name="Early")
     for number in range(1, 10):
         put(sqlite_site, f"2{number}", f"2026-03-0{number}", page_name=f"Page {number}")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "The 8 of 10 advertisers" in page
     rows = timeline(page)
     assert rows[0] == ["Early 30 ads, 30 running, 0 begun in the last 30 days"]
@@ -168,19 +160,19 @@ def test_the_timeline_shares_its_bars_among_the_advertisers(sqlite_site: "Site")
     assert [month for _, month in re.findall(r'<text x="([\d.]+)%"[^>]*>([^<]+)</text>', page)] == [
         f"Jan {year}" for year in range(2021, 2026)
     ]
-    (row,) = timeline(get(viewer, page_name="Page 9"))[1:]
+    (row,) = timeline(viewer.page(PATH, page_name="Page 9"))[1:]
     assert row == ["Ad 29", "2 days", "still running"]
-    assert len(timeline(get(viewer, page_name="Early"))) == 1 + 24
+    assert len(timeline(viewer.page(PATH, page_name="Early"))) == 1 + 24
 
 
 def test_no_source_no_sync_no_ad_and_old_ads_are_told_apart(sqlite_site: "Site") -> None:
     viewer = sign_in(sqlite_site)
-    assert "No ad yet" in get(viewer)
+    assert "No ad yet" in viewer.page(PATH)
     put(sqlite_site, "100", title="Secret of old")
     at = sqlite_site.clock.now - timedelta(hours=168.1)
     with write_transaction(sqlite_site.engine) as connection:
         connection.execute(sa.update(dataset_status).values(last_success_at=at))
-    page = get(viewer, open="100")
+    page = viewer.page(PATH, open="100")
     assert "The ads are not shown" in page
     assert "pipeline-assets sync shop competitor_scrape" in page
     assert "Secret of old" not in page
@@ -188,9 +180,9 @@ def test_no_source_no_sync_no_ad_and_old_ads_are_told_apart(sqlite_site: "Site")
     assert viewer.get(f"{PATH}.csv").status_code == 409
     with write_transaction(sqlite_site.engine) as connection:
         connection.execute(sa.delete(dataset_status))
-    assert "it comes by itself with the first sync" in get(viewer)
+    assert "it comes by itself with the first sync" in viewer.page(PATH)
 
-    page = get(viewer, "/brands/acme/competitor-research")
+    page = viewer.page("/brands/acme/competitor-research")
     assert "Not configured for this brand" in page
     snippet = re.search(r'<pre class="log yaml"[^>]*>(.*?)</pre>', page, re.DOTALL)
     assert snippet is not None
@@ -198,22 +190,25 @@ def test_no_source_no_sync_no_ad_and_old_ads_are_told_apart(sqlite_site: "Site")
     assert configured.configured == {"competitors"}
 
 
-def test_whatever_an_ad_says_is_text_and_no_link_leads_off_the_web(sqlite_site: "Site") -> None:
+def test_whatever_an_ad_says_is_text_and_no_link_leads_off_the_web(
+    sqlite_site: "Site", nasty: str
+) -> None:
     viewer = sign_in(sqlite_site)
     texts = ("page_name", "title", "body", "description", "cta", "display_domain", "matched_by")
     lists = ("titles", "bodies", "platforms", "languages", "image_urls")
-    nasty: dict[str, Any] = dict.fromkeys((*texts, "source", "error"), NASTY)
-    nasty |= {name: [NASTY] for name in lists}
-    nasty |= {"landing_url": "javascript:alert(1)", "library_url": "javascript:alert(2)"}
-    put(sqlite_site, "100", **nasty)
-    put(sqlite_site, "101", duplicate_of="100", page_name=NASTY, library_url="data:text/html,x")
+    values: dict[str, Any] = dict.fromkeys((*texts, "source", "error"), nasty)
+    values |= {name: [nasty] for name in lists}
+    values |= {"landing_url": "javascript:alert(1)", "library_url": "javascript:alert(2)"}
+    put(sqlite_site, "100", **values)
+    put(sqlite_site, "101", duplicate_of="100", page_name=nasty, library_url="data:text/html,x")
     put(sqlite_site, "200", title="=1+1", landing_url="https://shop.example/a")
-    for page in (get(viewer), get(viewer, open="100"), get(viewer, q="<script>")):
+    for page in (viewer.page(PATH), viewer.page(PATH, open="100"), viewer.page(PATH, q="<script>")):
         assert "<script>alert" not in page
         assert " style=" not in page
         assert 'href="javascript' not in page
         assert 'href="data' not in page
-    assert 'href="https://shop.example/a" target="_blank" rel="noopener noreferrer"' in get(viewer)
+    link = 'href="https://shop.example/a" target="_blank" rel="noopener noreferrer"'
+    assert link in viewer.page(PATH)
     lines = viewer.get(f"{PATH}.csv").content.decode("utf-8-sig")
     assert "'=1+1" in lines
     for path in (PATH, f"{PATH}.csv"):
@@ -222,7 +217,7 @@ def test_whatever_an_ad_says_is_text_and_no_link_leads_off_the_web(sqlite_site: 
             assert answer.status_code == 422, query
             assert "bug" not in answer.text
     assert viewer.get(f"{PATH}?open={'x' * 10_000}").status_code == 422
-    assert "<aside" not in get(viewer, open="مرحبا")
+    assert "<aside" not in viewer.page(PATH, open="مرحبا")
 
 
 @pytest.mark.parametrize("suffix", ["", ".csv"])

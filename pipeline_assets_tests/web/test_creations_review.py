@@ -3,12 +3,13 @@
 import csv
 import html
 import io
+import json
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -16,13 +17,13 @@ from pipeline_assets.people.features import set_feature
 from pipeline_assets.people.roles import Role
 from pipeline_assets.schemas import AD_CREATIONS, LANDING_PAGES, TEMPLATES_SCRAPED
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import dataset_status
+from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/lumen/creations-review"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
+HTMX = {"HX-Request": "true"}
 PICTURES = {"1:1": (1080, 1080), "9:16": (1080, 1920)}
 Put = Callable[..., None]
 
@@ -84,20 +85,14 @@ def put() -> Put:
     return put
 
 
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def cards(page: str) -> list[str]:
     """The drafts on the page, in its order."""
-    return re.findall(r'<li class="card draft [^"]*" data-item id="item-([^"]+)"', page)
+    return re.findall(r'<li class="card draft [^"]*" data-item id="item-([^"@]+)@', page)
 
 
-def decide(client: httpx.Client, decision: str, *items: str, reason: str = "Fits us") -> str:
+def decide(client: "Client", decision: str, *items: str, reason: str = "Fits us") -> str:
     form = {"decision": decision, "item": list(items), "reason": reason}
-    answer = client.post("/decisions/ad_creations", data=form, headers={"HX-Request": "true"})
+    answer = client.post("/decisions/ad_creations", data=form, headers=HTMX)
     assert answer.status_code < 400, answer.text
     return answer.text
 
@@ -112,7 +107,7 @@ def test_a_draft_looks_as_the_ad_would_and_tells_where_it_comes_from(
     lumen.store_rows(
         TEMPLATES_SCRAPED, {"library_ad_id": "t1", "library_url": library}, brand_id="lumen"
     )
-    page = get(lumen.person(Role.VIEWER))
+    page = lumen.person(Role.VIEWER).page(PATH)
     first, second, third = page.split("data-item")[1:]
     assert f'{"H" * 40}<mark title="Meta cuts it here">HHH</mark>' in first
     assert "43/40 <b>over</b>" in first
@@ -150,9 +145,9 @@ def test_only_the_pictures_of_the_chosen_ratio_are_shown(lumen: "Site", put: Put
     put(lumen, "d1")
     viewer = lumen.person(Role.VIEWER)
     for ratio, shown in (("9:16", ["9:16"]), ("", ["1:1", "9:16"]), ("3:2", ["1:1", "9:16"])):
-        page = get(viewer, ratio=ratio)
+        page = viewer.page(PATH, ratio=ratio)
         assert re.findall(r'data-ratio="([^"]+)"', page) == shown
-    assert '<input type="hidden" name="ratio" value="9:16">' in get(viewer, ratio="9:16")
+    assert '<input type="hidden" name="ratio" value="9:16">' in viewer.page(PATH, ratio="9:16")
 
 
 def test_those_to_review_come_first_and_decisions_show_at_once(site: "Site", put: Put) -> None:
@@ -161,7 +156,7 @@ def test_those_to_review_come_first_and_decisions_show_at_once(site: "Site", put
     put(site, "d2", product_name="A")
     put(site, "d3", product_name="A", template_id="t2")
     operator = site.person(Role.OPERATOR)
-    page = get(operator)
+    page = operator.page(PATH)
     assert cards(page) == ["d2", "d3", "d1"]
     poll = re.search(r'<main [^>]*hx-get="([^"]+)"', page)
     assert poll is not None
@@ -170,7 +165,7 @@ def test_those_to_review_come_first_and_decisions_show_at_once(site: "Site", put
     decide(operator, "approved", "lumen/d2")
     site.clock.pass_by(seconds=1)
     decide(operator, "rejected", "lumen/d1", reason="<i>Not</i> true")
-    page = get(operator, url)
+    page = operator.page(url)
     assert cards(page) == ["d3", "d2", "d1"]
     assert chips(page) == {"All": 3, "To review": 1, "Approved": 1, "Rejected": 1}
     assert "&lt;i&gt;Not&lt;/i&gt; true" in page
@@ -179,16 +174,72 @@ def test_those_to_review_come_first_and_decisions_show_at_once(site: "Site", put
         "&lt;i&gt;Not&lt;/i&gt; true",
         "Fits us",
     ]
-    assert re.findall(r'name="one" value="(\w+) lumen/d2"', page) == ["rejected", "draft"]
-    assert cards(get(operator, review_state="draft")) == ["d3"]
-    assert cards(get(operator, template="Lumen · t2")) == ["d3"]
-    assert cards(get(operator, product_name="A", sort="drafted_at")) == ["d2", "d3"]
-    assert cards(get(operator, q="text of D3")) == ["d3"]
-    assert "No draft matches the filter" in get(operator, q="no such words")
+    assert re.findall(r'name="one" value="(\w+) lumen@[^/]+/d2"', page) == ["rejected", "draft"]
+    assert cards(operator.page(PATH, review_state="draft")) == ["d3"]
+    assert cards(operator.page(PATH, template="Lumen · t2")) == ["d3"]
+    assert cards(operator.page(PATH, product_name="A", sort="drafted_at")) == ["d2", "d3"]
+    assert cards(operator.page(PATH, q="text of D3")) == ["d3"]
+    assert "No draft matches the filter" in operator.page(PATH, q="no such words")
     decide(operator, "approved", "lumen/d3")
-    assert "All drafts are reviewed" in get(operator, review_state="draft")
+    assert "All drafts are reviewed" in operator.page(PATH, review_state="draft")
     decide(operator, "draft", "lumen/d1", "lumen/d2", "lumen/d3")
-    assert cards(get(operator)) == ["d2", "d3", "d1"]
+    assert cards(operator.page(PATH)) == ["d2", "d3", "d1"]
+
+
+def test_people_decide_of_what_they_saw_and_not_of_what_a_sync_made_of_it(
+    site: "Site", put: Put
+) -> None:
+    add_lumen(site)
+    for draft_id in ("d1", "d2"):
+        put(site, draft_id, product_name=draft_id, drafted_at=site.clock.now)
+    operator, program = site.person(Role.OPERATOR), site.program(Role.OPERATOR)
+    page = operator.page(PATH)
+    ticked = re.findall(r'name="item" value="([^"]+)"', page)
+    assert len(ticked) == 2
+    drafts = DATASET_TABLES["ad_creations"]
+    seen_at = site.clock.now
+    again = {"headline": "Now for 99 EUR", "drafted_at": seen_at + timedelta(microseconds=1)}
+    with write_transaction(site.engine) as connection:  # as a sync does
+        connection.execute(drafts.update().where(drafts.c.draft_id == "d1").values(again))
+    for decision in ("approved", "rejected", "draft"):
+        one = {"one": f"{decision} {ticked[0]}", "reason": "Good"}
+        answer = operator.post("/decisions/ad_creations", data=one, headers=HTMX)
+        assert answer.status_code == 204
+        assert json.loads(answer.headers["HX-Trigger"])["told"]["text"] == (
+            "Nothing was decided. 1 has changed since you saw it: look again."
+        )
+    both = {"decision": "approved", "item": ticked, "reason": "Good"}
+    answer = operator.post("/decisions/ad_creations", data=both, headers=HTMX)
+    assert json.loads(answer.headers["HX-Trigger"])["told"]["text"] == (
+        "1 approved. 1 has changed since you saw it: look again."
+    )
+    path = "/api/v1/brands/lumen/creations/d1/decision"
+    asked = {"decision": "approved", "reason": "Good"}
+    answer = program.post(path, json=asked | {"drafted_at": seen_at.isoformat()})
+    assert (answer.status_code, answer.json()["error"]) == (
+        409,
+        {
+            "code": "conflict",
+            "message": "The draft 'd1' of brand lumen has changed since it was shown.",
+            "advice": "Look at it again, and decide of what it says now.",
+        },
+    )
+    states = sa.select(drafts.c.draft_id, drafts.c.review_state)
+    with site.engine.connect() as connection:
+        assert dict(connection.execute(states).tuples().all()) == {"d1": "draft", "d2": "approved"}
+    decide(
+        operator, "approved", *re.findall(r'name="item" value="([^"]+/d1)"', operator.page(PATH))
+    )
+    with site.engine.connect() as connection:
+        assert dict(connection.execute(states).tuples().all()) == {
+            "d1": "approved",
+            "d2": "approved",
+        }
+    again_at = again["drafted_at"].isoformat()
+    answer = program.post(path, json=asked | {"decision": "draft", "drafted_at": again_at})
+    assert (answer.status_code, answer.json()["review_state"]) == (200, "draft")
+    assert datetime.fromisoformat(answer.json()["drafted_at"]) == again["drafted_at"]
+    assert program.post(path, json=asked).json()["review_state"] == "approved"
 
 
 def chips(page: str) -> dict[str, int]:
@@ -199,7 +250,7 @@ def chips(page: str) -> dict[str, int]:
 
 def test_who_may_only_look_sees_no_button_but_all_else(lumen: "Site", put: Put) -> None:
     put(lumen, "d1")
-    page = get(lumen.person(Role.VIEWER))
+    page = lumen.person(Role.VIEWER).page(PATH)
     assert cards(page) == ["d1"]
     assert 'id="decide"' not in page
     assert 'form="decide"' not in page
@@ -207,14 +258,14 @@ def test_who_may_only_look_sees_no_button_but_all_else(lumen: "Site", put: Put) 
 
 def test_without_drafts_the_page_says_why(lumen: "Site") -> None:
     viewer = lumen.person(Role.VIEWER)
-    assert "there was nothing to draft from" in get(viewer)
+    assert "there was nothing to draft from" in viewer.page(PATH)
     why = "Nothing new is drafted: no template is approved."
     with write_transaction(lumen.engine) as connection:
         connection.execute(sa.update(dataset_status).values(metadata={"missing": why}))
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert why in page
     assert 'href="/template-queue?brand=lumen"' in page
-    assert "max_drafts: 12" in get(viewer, "/brands/acme/creations-review")
+    assert "max_drafts: 12" in viewer.page("/brands/acme/creations-review")
 
 
 def test_the_csv_has_what_the_filters_find_and_no_text_is_a_formula(
@@ -237,7 +288,7 @@ def test_drafts_that_no_sync_stands_for_are_shown_nowhere(lumen: "Site", put: Pu
     with write_transaction(lumen.engine) as connection:
         connection.execute(sa.update(dataset_status).values(last_success_at=None))
     viewer = lumen.person(Role.VIEWER)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "The drafts are not shown" in page
     assert "Words of before" not in page
     assert viewer.get(f"{PATH}.csv").status_code == 409
@@ -250,30 +301,30 @@ def test_a_price_that_the_products_page_no_longer_has_is_told(lumen: "Site", put
         put(lumen, f"d{number}", product_url=url, lineage={"product": known})
         page = {"url": url, "state": "ok", "price": Decimal("34.00"), "currency": "EUR"}
         lumen.store_rows(LANDING_PAGES, page, brand_id="lumen")
-    page = get(lumen.person(Role.VIEWER))
+    page = lumen.person(Role.VIEWER).page(PATH)
     assert re.findall(r"now ([^<]+) on its page", page) == ["34.00 EUR"]
-    assert "now 34.00 EUR" in page.partition('id="item-d2"')[2]
+    assert "now 34.00 EUR" in page.partition('id="item-d2@')[2]
 
 
 def test_whatever_drafts_hold_is_text_and_no_address_breaks_the_page(
-    lumen: "Site", put: Put
+    lumen: "Site", put: Put, nasty: str
 ) -> None:
     put(
         lumen,
         "d1",
-        **dict.fromkeys(("headline", "primary_text", "description", "product_name"), NASTY),
-        **dict.fromkeys(("hook_type", "cta", "review_state", "review_reason"), NASTY),
-        reviewed_by=NASTY,
+        **dict.fromkeys(("headline", "primary_text", "description", "product_name"), nasty),
+        **dict.fromkeys(("hook_type", "cta", "review_state", "review_reason"), nasty),
+        reviewed_by=nasty,
         reviewed_at=lumen.clock.now,
         lineage={
-            "template": {"page_name": NASTY, "why": NASTY},
-            "hook": {"creative_key": NASTY, "creative_id": NASTY, "ad_name": None, "why": NASTY},
-            "phrases": [{"phrase": NASTY, "why": NASTY}],
-            "language": NASTY,
+            "template": {"page_name": nasty, "why": nasty},
+            "hook": {"creative_key": nasty, "creative_id": nasty, "ad_name": None, "why": nasty},
+            "phrases": [{"phrase": nasty, "why": nasty}],
+            "language": nasty,
         },
     )
     client = lumen.person(Role.OPERATOR)
-    page = get(client)
+    page = client.page(PATH)
     assert "<script>alert" not in page
     assert " style=" not in page
     long = "x" * 10_000
@@ -286,7 +337,7 @@ def test_whatever_drafts_hold_is_text_and_no_address_breaks_the_page(
 def test_the_page_is_not_there_where_its_organization_hides_it(lumen: "Site", put: Put) -> None:
     put(lumen, "d1")
     viewer = lumen.person(Role.VIEWER)
-    assert f'href="{PATH}"' in get(viewer, "/brands/lumen")
+    assert f'href="{PATH}"' in viewer.page("/brands/lumen")
     now = lumen.clock.now
     set_feature(lumen.engine, "north", "creations_review", is_shown=False, actor="test", now=now)
     for path in (PATH, f"{PATH}.csv"):

@@ -174,6 +174,8 @@ def test_a_form_that_means_nothing_is_refused_in_words(
         (404, {"item": "/t1"}),
         (404, {"item": "<b>/t1"}),
         (404, {"one": "approved"}),
+        (422, {"item": "acme@yesterday/t1"}),
+        (204, {"item": "acme@2026-03-10T12:00:00/t1"}),  # of no draft
         (404, {"one": "acme/t1"}),
     ):
         answer = operator.post(TEMPLATES, data=good | change, headers=HTMX)
@@ -207,6 +209,7 @@ def test_a_program_decides_of_one_template_and_of_one_draft(site: "Site") -> Non
         "reviewed_by": "token:operator-north",
         "review_reason": "Bad",
         "reviewed_at": "2026-03-10T12:00:00Z",
+        "drafted_at": "2026-03-10T12:00:00Z",
     }
     again = program.post(of_draft, json={"decision": "draft", "reason": "Look again"})
     assert (again.json()["review_state"], again.json()["reviewed_at"]) == ("draft", None)

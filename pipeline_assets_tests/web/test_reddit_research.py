@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from pipeline_assets.people.features import set_feature
@@ -16,10 +15,9 @@ from pipeline_assets.schemas import REDDIT_POSTS
 from pipeline_assets.web.pages import voices
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/shoes/reddit-research"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 SOURCE = {
     "client_id": "abc",
     "client_secret": "env:SECRET_OF_TESTS",
@@ -59,12 +57,6 @@ def put(site: "Site") -> Put:
     return put
 
 
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def titles(page: str) -> list[str]:
     """The posts in the table, in its order."""
     return re.findall(r'class="sticky"><a [^>]*><bdi[^>]*>([^<]*)</bdi>', page)
@@ -82,11 +74,11 @@ def sayings(page: str, kind: str) -> list[tuple[str, str]]:
 
 
 def test_what_many_say_stands_first_and_its_wordings_lead_to_the_posts(
-    viewer: httpx.Client, put: Put
+    viewer: "Client", put: Put
 ) -> None:
     put("t3_a", says={"pain": ["the soles hurt my feet"], "praise": ["I love the laces"]})
     put("t3_b", says={"pain": ["these soles really hurt my feet", "they smell like old fish"]})
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert sayings(page, "pain") == [
         ("the soles hurt my feet", "2"),
         ("they smell like old fish", "1"),
@@ -99,43 +91,41 @@ def test_what_many_say_stands_first_and_its_wordings_lead_to_the_posts(
 
 
 def test_only_the_newest_are_listened_to_and_the_page_says_so(
-    viewer: httpx.Client, put: Put, monkeypatch: pytest.MonkeyPatch
+    viewer: "Client", put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(voices, "MAX_HEARD", 2)
     for number in range(3):
         put(f"t3_{number}", days_ago=number, says={"pain": [f"trouble of day {number} here"]})
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "from the newest 2 of 3 posts" in page
     assert "trouble of day 2 here" not in page.partition('id="rows"')[0]
 
 
-def test_filters_find_subreddits_terms_and_what_is_said(viewer: httpx.Client, put: Put) -> None:
+def test_filters_find_subreddits_terms_and_what_is_said(viewer: "Client", put: Put) -> None:
     put("t3_a", says={"pain": ["it is too narrow", "it is too stiff"], "praise": ["I love it so"]})
     put("t3_b", days_ago=2, matched_terms=["shoes", "soles"], subreddit="BuyItForLife")
     put("t3_c", days_ago=3, matched_terms=["soles"], says={"pain": ["it is so heavy"]})
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert titles(page) == ["Post t3_a", "Post t3_b", "Post t3_c"]
     assert options(page, "term") == ["any", "shoes (2)", "soles (2)"]
     assert options(page, "kind") == ["any", "pain (2)", "praise (1)", "(none) (1)"]
-    assert titles(get(viewer, term="soles")) == ["Post t3_b", "Post t3_c"]
-    assert titles(get(viewer, term="sole")) == []
-    assert titles(get(viewer, kind="pain")) == ["Post t3_a", "Post t3_c"]
-    assert titles(get(viewer, kind="(none)")) == ["Post t3_b"]
-    narrowed = get(viewer, kind="pain", term="soles")
+    assert titles(viewer.page(PATH, term="soles")) == ["Post t3_b", "Post t3_c"]
+    assert titles(viewer.page(PATH, term="sole")) == []
+    assert titles(viewer.page(PATH, kind="pain")) == ["Post t3_a", "Post t3_c"]
+    assert titles(viewer.page(PATH, kind="(none)")) == ["Post t3_b"]
+    narrowed = viewer.page(PATH, kind="pain", term="soles")
     assert titles(narrowed) == ["Post t3_c"]
     assert options(narrowed, "kind") == ["any", "pain (1)", "(none) (1)"]
     assert sayings(narrowed, "pain") == [("it is so heavy", "1")]
-    assert titles(get(viewer, q="T3_B", sort="score")) == ["Post t3_b"]
-    assert titles(get(viewer, subreddit="BuyItForLife")) == ["Post t3_b"]
+    assert titles(viewer.page(PATH, q="T3_B", sort="score")) == ["Post t3_b"]
+    assert titles(viewer.page(PATH, subreddit="BuyItForLife")) == ["Post t3_b"]
 
 
-def test_weeks_begin_on_monday_and_are_counted_without_a_gap(
-    viewer: httpx.Client, put: Put
-) -> None:
+def test_weeks_begin_on_monday_and_are_counted_without_a_gap(viewer: "Client", put: Put) -> None:
     # Now is Tuesday noon, 2026-03-10.
     for number, days_ago in enumerate((0, 1.49, 1.51, 8.49, 8.51, 400)):
         put(f"t3_{number}", days_ago=days_ago)
-    page = get(viewer)
+    page = viewer.page(PATH)
     columns = re.findall(r"<title>(Week of [^<]+)</title>", page)
     assert len(columns) == 12
     assert columns[-4:] == [
@@ -148,18 +138,18 @@ def test_weeks_begin_on_monday_and_are_counted_without_a_gap(
     assert "1 post is older" in page
 
 
-def test_subreddits_are_compared_and_can_be_chosen(viewer: httpx.Client, put: Put) -> None:
+def test_subreddits_are_compared_and_can_be_chosen(viewer: "Client", put: Put) -> None:
     put("t3_a", score=10, comment_count=3)
     put("t3_b", score=20, comment_count=4)
     put("t3_c", score=1000, subreddit="BuyItForLife")
-    table = get(viewer).partition('<table class="counted">')[2].partition("</table>")[0]
+    table = viewer.page(PATH).partition('<table class="counted">')[2].partition("</table>")[0]
     lines = [re.sub(r"<[^>]+>", " ", line).split() for line in table.split("<tr>")[2:]]
     assert lines == [["r/running", "2", "15", "4"], ["r/BuyItForLife", "1", "1,000", "0"]]
     assert f'href="{PATH}?subreddit=BuyItForLife"' in table
 
 
 def test_the_csv_is_what_the_filters_find_and_no_title_is_a_formula(
-    viewer: httpx.Client, put: Put
+    viewer: "Client", put: Put
 ) -> None:
     put("t3_a", title="=cmd()", says={"pain": ["it is too narrow"]}, matched_terms=["a", "b"])
     put("t3_b")
@@ -170,13 +160,13 @@ def test_the_csv_is_what_the_filters_find_and_no_title_is_a_formula(
     assert row["phrases"] == '[{"kind":"pain","text":"it is too narrow"}]'
 
 
-def test_whatever_was_posted_is_text(viewer: httpx.Client, put: Put) -> None:
+def test_whatever_was_posted_is_text(viewer: "Client", put: Put, nasty: str) -> None:
     texts = ("title", "subreddit", "body", "flair", "link_url", "error")
-    says = {"pain": [NASTY, "plain words here"]}
-    put("t3_a", **dict.fromkeys(texts, NASTY), says=says, matched_terms=[NASTY])
+    says = {"pain": [nasty, "plain words here"]}
+    put("t3_a", **dict.fromkeys(texts, nasty), says=says, matched_terms=[nasty])
     put("t3_b", permalink="javascript:alert(2)", says={"desire": ["something of my own"]})
     put("t3_c", body=None, link_url="javascript:alert(3)")
-    page = get(viewer) + get(viewer, term=NASTY[:200], subreddit="<i>", q="<u>")
+    page = viewer.page(PATH) + viewer.page(PATH, term=nasty[:200], subreddit="<i>", q="<u>")
     assert "<script>alert" not in page
     assert 'href="javascript' not in page
     assert "<i>" not in page
@@ -186,7 +176,7 @@ def test_whatever_was_posted_is_text(viewer: httpx.Client, put: Put) -> None:
     assert "javascript:alert(3)" in page
 
 
-def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client) -> None:
+def test_an_address_that_means_nothing_is_refused_in_words(viewer: "Client") -> None:
     for path in (PATH, f"{PATH}.csv"):
         for query in ("sort=phrases", "order=up", f"term={'x' * 10_000}", "is_nsfw=maybe"):
             answer = viewer.get(f"{path}?{query}")
@@ -195,19 +185,19 @@ def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client)
 
 
 def test_no_posts_no_sync_no_source_and_no_page_are_told_apart(
-    site: "Site", viewer: httpx.Client, put: Put
+    site: "Site", viewer: "Client", put: Put
 ) -> None:
-    assert "No post yet" in get(viewer)
+    assert "No post yet" in viewer.page(PATH)
     put("t3_a", says={"pain": ["it is too narrow"]})
-    assert "No post matches the filter" in get(viewer, q="nothing like it")
-    bare = html.unescape(get(viewer, "/brands/acme/reddit-research"))
+    assert "No post matches the filter" in viewer.page(PATH, q="nothing like it")
+    bare = html.unescape(viewer.page("/brands/acme/reddit-research"))
     assert "Not configured for this brand" in bare
     assert "search_terms: [" in bare
     site.add_brand("late", sources={"reddit": SOURCE})
     month_ago = site.clock.now - timedelta(days=30)
     site.store_status("late", "reddit_posts", last_success_at=month_ago)
     put("t3_b", brand_id="late", says={"pain": ["it is too narrow"]})
-    late = get(viewer, "/brands/late/reddit-research")
+    late = viewer.page("/brands/late/reddit-research")
     assert "The posts are not shown" in late
     assert "too narrow" not in late
     assert viewer.get("/brands/late/reddit-research.csv").status_code == 409
@@ -216,10 +206,10 @@ def test_no_posts_no_sync_no_source_and_no_page_are_told_apart(
     assert viewer.get(PATH).status_code == viewer.get(f"{PATH}.csv").status_code == 404
 
 
-def test_another_brands_posts_are_not_there(viewer: httpx.Client, put: Put) -> None:
+def test_another_brands_posts_are_not_there(viewer: "Client", put: Put) -> None:
     put("t3_a", brand_id="globex", says={"pain": ["it is too narrow"]})
     put("t3_b")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert titles(page) == ["Post t3_b"]
     assert options(page, "kind") == ["any", "(none) (1)"]
     assert "narrow" not in page.partition('id="rows"')[0].replace("narrow them", "")

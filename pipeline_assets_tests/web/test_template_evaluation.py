@@ -18,15 +18,14 @@ from pipeline_assets.people.roles import Role
 from pipeline_assets.schemas import AD_CREATIONS, TEMPLATE_APPROVALS, TEMPLATES_SCRAPED
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/brands/sole/template-evaluation"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 SOURCES = {"templates": {"page_ids": ["1"], "countries": ["FR"]}}
 DATASETS = ("templates_scraped", "template_approvals", "ad_creations")
 
 
-def ready(site: "Site") -> httpx.Client:
+def ready(site: "Site") -> "Client":
     """A viewer's browser; the brand has a templates source, synced an hour ago."""
     site.add_brand("sole", sources=SOURCES)
     for dataset in DATASETS:
@@ -55,12 +54,6 @@ def draft(site: "Site", template: str, *states: str) -> None:
         for number, state in enumerate(states)
     ]
     site.store_rows(AD_CREATIONS, *drafts, brand_id="sole")
-
-
-def get(client: httpx.Client, **params: Any) -> str:
-    answer = client.get(PATH, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
 
 
 def titles(page: str) -> list[str]:
@@ -96,7 +89,7 @@ def test_templates_are_followed_from_being_found_to_approved_drafts(site: "Site"
     draft(site, "1", "approved", "approved", "draft")
     draft(site, "2", "rejected")
     draft(site, "4", "draft")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert lines(page, "funnel") == [
         "Found 1 of them a copy of others 7 100 %",
         "Approved 3 43 %",
@@ -108,8 +101,8 @@ def test_templates_are_followed_from_being_found_to_approved_drafts(site: "Site"
     assert 'href="/template-queue?brand=sole"' in page
     assert 'href="/brands/sole/creations-review"' in page
     assert '<a href="/brands/sole/creations-review?q=1">3</a>' in page
-    assert titles(get(viewer, sort="draft_count"))[:3] == ["Title 1", "Title 2", "Title 4"]
-    approved = get(viewer, state="approved")
+    assert titles(viewer.page(PATH, sort="draft_count"))[:3] == ["Title 1", "Title 2", "Title 4"]
+    approved = viewer.page(PATH, state="approved")
     assert lines(approved, "funnel")[2] == "Used in drafts 2 67 %"
 
 
@@ -122,7 +115,7 @@ def test_bars_count_scores_by_state_without_copies_that_only_share_a_fate(site: 
     put(site, "copy", "rejected", 95, duplicate_of="a")
     put(site, "hand", "approved", 35, duplicate_of="a", decided_by="user:ann@north.example")
     put(site, "new")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert scores(page) == {
         "0 to 10": "2 rejected",
         "10 to 20": "1 rejected",
@@ -152,10 +145,10 @@ def test_parts_of_the_score_are_means_of_what_is_known(site: "Site") -> None:
     put(site, "3", "rejected", 20, score_parts=parts(4, None))
     put(site, "4", "rejected", 80, score_parts=parts(30, None), duplicate_of="1")
     put(site, "5", "pending", 50, score_parts=parts(15, None))
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert lines(page, "parts") == ["Days running 25.0 4.0 30", "Reach in the EU 10.0 – 15"]
     assert lines(page, "own-parts")[0] == "Days running 30.0 of 30 30 points of days"
-    only = get(viewer, state="pending")
+    only = viewer.page(PATH, state="pending")
     assert "No template is approved or rejected yet." in only
 
 
@@ -164,13 +157,13 @@ def test_advertisers_are_compared_by_how_long_their_templates_ran(site: "Site") 
     put(site, "1", "approved", 80, days_running=100, is_active=True, started_on=date(2026, 1, 1))
     put(site, "2", "rejected", 8, days_running=10, eu_reach=1234)
     put(site, "3", page_name=None)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert lines(page, "advertisers") == ["Shoes & Co 55 100 days 2 1", "not known – – 1 0"]
     assert "2026-01-01 – running" in page
     assert ">1,234<" in page
     for number in range(11):
         put(site, f"m{number}", page_name=f"Maker {number}")
-    assert "The 10 with the most templates of 13 advertisers." in get(viewer)
+    assert "The 10 with the most templates of 13 advertisers." in viewer.page(PATH)
 
 
 def test_a_row_says_who_decided_and_why_and_filters_find_it(sqlite_site: "Site") -> None:
@@ -191,7 +184,7 @@ def test_a_row_says_who_decided_and_why_and_filters_find_it(sqlite_site: "Site")
     put(sqlite_site, "2", "rejected", 10, source="somebody/actor", page_name="Boots")
     put(sqlite_site, "3", "pending", 50)
     put(sqlite_site, "4", "rejected", 20, duplicate_of="1")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert ">ann@north.example</bdi>, against the rules ·" in page
     for words in ("Our tone", "Its score is 20, below 30", "One", "Two", "All of the text"):
         assert f">{words}</bdi>" in page
@@ -199,12 +192,12 @@ def test_a_row_says_who_decided_and_why_and_filters_find_it(sqlite_site: "Site")
     assert 'href="https://library.example/?id=1"' in page
     assert 'href="javascript' not in page
     assert re.findall(r'href="[^"]*q=1"[^>]*>a copy<', page)
-    assert titles(get(viewer, decider="a person")) == ["Title 1"]
-    assert titles(get(viewer, decider="rules")) == ["Title 4", "Title 2"]
-    assert titles(get(viewer, decider="(none)")) == ["Title 3"]
-    assert titles(get(viewer, page_name="Boots", source="somebody/actor")) == ["Title 2"]
-    assert titles(get(viewer, q="title 3")) == ["Title 3"]
-    assert titles(get(viewer, sort="copy_count", order="desc"))[0] == "Title 1"
+    assert titles(viewer.page(PATH, decider="a person")) == ["Title 1"]
+    assert titles(viewer.page(PATH, decider="rules")) == ["Title 4", "Title 2"]
+    assert titles(viewer.page(PATH, decider="(none)")) == ["Title 3"]
+    assert titles(viewer.page(PATH, page_name="Boots", source="somebody/actor")) == ["Title 2"]
+    assert titles(viewer.page(PATH, q="title 3")) == ["Title 3"]
+    assert titles(viewer.page(PATH, sort="copy_count", order="desc"))[0] == "Title 1"
 
 
 def test_a_decision_is_shown_by_the_next_poll(sqlite_site: "Site") -> None:
@@ -215,7 +208,7 @@ def test_a_decision_is_shown_by_the_next_poll(sqlite_site: "Site") -> None:
         (url,) = re.findall(r'hx-get="([^"]+seen=[^"]+)"', page)
         return viewer.get(html.unescape(url))
 
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert poll(page).status_code == 204
     for decision in ("approved", "rejected", "pending"):
         sqlite_site.clock.pass_by(seconds=1)
@@ -269,11 +262,11 @@ def test_each_part_is_hidden_with_the_data_that_it_rests_on(
     viewer = sqlite_site.person(Role.VIEWER)
     put(sqlite_site, "1", "approved", 81.5, body="Old text", page_name="Boots")
     draft(sqlite_site, "1", "approved")
-    assert "The templates are not shown" in get(viewer)
-    assert "Boots" not in get(viewer)
+    assert "The templates are not shown" in viewer.page(PATH)
+    assert "Boots" not in viewer.page(PATH)
     assert viewer.get(f"{PATH}.csv").status_code == 409
     sqlite_site.store_status("sole", "templates_scraped")
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "Approvals are not shown" in page
     assert "Drafts are not shown" in page
     assert lines(page, "funnel") == ["Found 1 100 %"]
@@ -281,20 +274,20 @@ def test_each_part_is_hidden_with_the_data_that_it_rests_on(
     assert "81.5" not in page
     assert 'class="fate' not in page
     sqlite_site.store_status("sole", "ad_creations")
-    assert lines(get(viewer), "funnel")[1:] == [
+    assert lines(viewer.page(PATH), "funnel")[1:] == [
         "Used in drafts 1 100 %",
         "With an approved draft 1 100 %",
     ]
     sqlite_site.store_status("sole", "template_approvals")
-    assert "81.5" in get(viewer)
+    assert "81.5" in viewer.page(PATH)
 
 
 def test_an_empty_page_says_why(sqlite_site: "Site") -> None:
     viewer = ready(sqlite_site)
-    assert "No template yet" in get(viewer)
+    assert "No template yet" in viewer.page(PATH)
     put(sqlite_site, "1")
-    assert "No template is judged yet" in get(viewer)
-    assert "No template matches the filter" in get(viewer, q="nothing")
+    assert "No template is judged yet" in viewer.page(PATH)
+    assert "No template matches the filter" in viewer.page(PATH, q="nothing")
     bare = viewer.get("/brands/acme/template-evaluation").text
     assert "Not configured for this brand" in bare
     assert "templates:\n  page_ids:" in bare
@@ -310,21 +303,21 @@ def test_an_empty_page_says_why(sqlite_site: "Site") -> None:
         assert viewer.get(path).status_code == 404
 
 
-def test_bad_input_is_text_or_refused_in_words(sqlite_site: "Site") -> None:
+def test_bad_input_is_text_or_refused_in_words(sqlite_site: "Site", nasty: str) -> None:
     viewer = ready(sqlite_site)
-    part = {"name": NASTY, "points": 1, "most": 2, "why": NASTY}
+    part = {"name": nasty, "points": 1, "most": 2, "why": nasty}
     put(
         sqlite_site,
         *("1", "approved", 80),
-        **dict.fromkeys(("page_name", "title", "body", "cta", "source", "matched_by"), NASTY),
-        **dict.fromkeys(("decided_by", "description", "landing_url", "library_url"), NASTY),
-        **{name: [NASTY] for name in ("titles", "bodies", "reasons", "platforms")},
+        **dict.fromkeys(("page_name", "title", "body", "cta", "source", "matched_by"), nasty),
+        **dict.fromkeys(("decided_by", "description", "landing_url", "library_url"), nasty),
+        **{name: [nasty] for name in ("titles", "bodies", "reasons", "platforms")},
         score_parts=[part],
     )
-    page = get(viewer, page_name=NASTY[:200]) + get(viewer)
+    page = viewer.page(PATH, page_name=nasty[:200]) + viewer.page(PATH)
     assert "<script>alert" not in page
     assert " style=" not in page
     for params in ({"sort": "raw"}, {"page": "0"}, {"q": "x" * 10_000}, {"state": "x" * 10_000}):
         assert viewer.get(PATH, params=params).status_code == 422, params
-    assert "There is no page 9" in get(viewer, page="9")
+    assert "There is no page 9" in viewer.page(PATH, page="9")
     assert viewer.get("/brands/nobody/template-evaluation").status_code == 404

@@ -6,7 +6,6 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -19,11 +18,10 @@ from pipeline_assets.storage.engine import write_transaction
 from pipeline_assets.storage.tables import brands, dataset_status
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Client, Site
 
 PATH = "/template-queue"
 CSV = f"{PATH}.csv"
-NASTY = "<script>alert(1)</script> \u202eevil\u202c 🎉 " + "x" * 10_000
 SOURCES = {"templates": {"page_ids": ["1"], "approve_from": 70.0, "reject_below": 30.0}}
 PARTS = [
     {"name": "days_running", "points": 20.0, "most": 30.0, "why": "it ran for 64 days"},
@@ -71,14 +69,8 @@ def queue(sqlite_site: "Site") -> "Site":
 
 
 @pytest.fixture
-def viewer(queue: "Site") -> httpx.Client:
+def viewer(queue: "Site") -> "Client":
     return queue.person(Role.VIEWER)
-
-
-def get(client: httpx.Client, path: str = PATH, **params: Any) -> str:
-    answer = client.get(path, params=params or None)
-    assert answer.status_code == 200, answer.text
-    return answer.text
 
 
 def cards(page: str) -> list[str]:
@@ -101,7 +93,7 @@ def test_filters_tabs_order_and_csv_agree_on_each_database(site: "Site") -> None
     actor = {"actor": {"actor": "some/actor", "token": "env:TOKEN_OF_TESTS"}}
     configure(site, "globex", {"templates": SOURCES["templates"] | actor})
     viewer = site.person(Role.VIEWER)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert cards(page) == ["globex/other", "acme/low", "acme/none"]
     assert tabs(page) == {"Pending": 3, "Approved": 1, "Rejected": 1, "Any": 5}
     assert '<option value="globex">Globex (1)</option>' in page
@@ -120,7 +112,7 @@ def test_filters_tabs_order_and_csv_agree_on_each_database(site: "Site") -> None
         "q=ünlü&state=any": ["globex/no"],
         "brand=rival&state=any": [],
     }.items():
-        page = get(viewer, f"{PATH}?{asked}")
+        page = viewer.page(f"{PATH}?{asked}")
         assert cards(page) == found, asked
         answer = viewer.get(f"{CSV}?{asked}")
         rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
@@ -130,7 +122,7 @@ def test_filters_tabs_order_and_csv_agree_on_each_database(site: "Site") -> None
     assert 'filename="template-queue.csv"' in answer.headers["content-disposition"]
 
 
-def test_a_card_tells_what_is_needed_for_deciding(queue: "Site", viewer: httpx.Client) -> None:
+def test_a_card_tells_what_is_needed_for_deciding(queue: "Site", viewer: "Client") -> None:
     put(
         queue,
         "1",
@@ -153,7 +145,7 @@ def test_a_card_tells_what_is_needed_for_deciding(queue: "Site", viewer: httpx.C
         actor="user:ann@example.com",
         now=queue.clock.now - timedelta(hours=3),
     )
-    page = get(viewer, state="any")
+    page = viewer.page(PATH, state="any")
     assert "<mark>Lose weight</mark> fast. We <mark>CURE</mark> slow weight." in page
     assert f'<img src="/brands/acme/media/{"a" * 64}"' in page
     assert "64 days, still running" in re.sub(r" since [\d-]+", "", page)
@@ -169,7 +161,7 @@ def test_a_card_tells_what_is_needed_for_deciding(queue: "Site", viewer: httpx.C
     assert 'target="_blank" rel="noopener noreferrer"' in page
     assert 'name="one"' not in page, "a viewer decides nothing"
     assert 'id="decide"' not in page
-    decider = get(queue.person(Role.OPERATOR), state="rejected")
+    decider = queue.person(Role.OPERATOR).page(PATH, state="rejected")
     assert re.findall(r'name="one" value="([^"]+)" data-key="(.)"', decider) == [
         ("approved acme/1", "a"),
         ("pending acme/1", "u"),
@@ -178,18 +170,18 @@ def test_a_card_tells_what_is_needed_for_deciding(queue: "Site", viewer: httpx.C
 
 
 def test_what_is_asked_beyond_the_last_page_is_the_last_page(
-    queue: "Site", viewer: httpx.Client
+    queue: "Site", viewer: "Client"
 ) -> None:
     for number in range(26):
         put(queue, f"t{number:02}")
-    assert len(cards(get(viewer))) == 24
-    page = get(viewer, page=9)
+    assert len(cards(viewer.page(PATH))) == 24
+    page = viewer.page(PATH, page=9)
     assert cards(page) == ["acme/t24", "acme/t25"]
     assert "Page 2 of 2, 26 templates" in page
 
 
 def test_a_queue_that_is_empty_because_gathering_failed_says_so(
-    queue: "Site", viewer: httpx.Client
+    queue: "Site", viewer: "Client"
 ) -> None:
     with write_transaction(queue.engine) as connection:
         failed = {"error_class": "CredentialError", "error_message": "It is expired."}
@@ -199,51 +191,51 @@ def test_a_queue_that_is_empty_because_gathering_failed_says_so(
             .where(dataset_status.c.dataset == "templates_scraped")
             .values(failed | {"last_attempt_outcome": "failed", "advice": "Renew it."})
         )
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "The sync went well" not in page
     said = "Gathering the templates of <bdi>acme</bdi> failed: <bdi>It is expired.</bdi>"
     assert said in page
-    assert said not in get(viewer, brand="globex")
+    assert said not in viewer.page(PATH, brand="globex")
     with write_transaction(queue.engine) as connection:
         judged = dataset_status.c.dataset == "template_approvals"
         connection.execute(dataset_status.delete().where(judged))
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "Templates are not shown" in page
     assert said in page
 
 
-def test_each_kind_of_emptiness_has_its_words(queue: "Site", viewer: httpx.Client) -> None:
-    assert "The sync went well: no ads were found" in get(viewer)
+def test_each_kind_of_emptiness_has_its_words(queue: "Site", viewer: "Client") -> None:
+    assert "The sync went well: no ads were found" in viewer.page(PATH)
     put(queue, "1", state="approved")
-    assert "All is decided" in get(viewer)
-    assert "No template is rejected" in get(viewer, state="rejected")
-    page = get(viewer, q="approved by nobody")
+    assert "All is decided" in viewer.page(PATH)
+    assert "No template is rejected" in viewer.page(PATH, state="rejected")
+    page = viewer.page(PATH, q="approved by nobody")
     assert "No pending template matches the filter" in page
     for brand_id in ("acme", "globex"):
         configure(queue, brand_id, {})
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert "No brand has a source of templates" in page
     assert "approve_from: 70" in page
     assert "Sync now" not in page
 
 
-def test_a_brand_that_is_too_old_is_left_out_and_named(queue: "Site", viewer: httpx.Client) -> None:
+def test_a_brand_that_is_too_old_is_left_out_and_named(queue: "Site", viewer: "Client") -> None:
     put(queue, "1")
     put(queue, "2", "globex")
-    seen = re.search(r'hx-get="([^"]+)" hx-trigger="poll"', get(viewer))
+    seen = re.search(r'hx-get="([^"]+)" hx-trigger="poll"', viewer.page(PATH))
     assert seen is not None
     poll = seen[1].replace("&amp;", "&")
     assert viewer.get(poll).status_code == 204
     set_success(queue, "globex", queue.clock.now - timedelta(days=3))
-    page = get(viewer, poll)
+    page = viewer.page(poll)
     assert cards(page) == ["acme/1"]
     assert "Left out until they are synced: <bdi>globex</bdi>" in page
     assert "1 of 2 brands not ready" in page
-    assert "Templates are not shown" in get(viewer, brand="globex")
+    assert "Templates are not shown" in viewer.page(PATH, brand="globex")
     assert viewer.get(f"{CSV}?brand=globex").status_code == 409
     assert viewer.get(CSV).status_code == 200
     set_success(queue, "acme", None)
-    page = get(viewer)
+    page = viewer.page(PATH)
     assert cards(page) == []
     assert "Templates are not shown" in page
     assert viewer.get(CSV).status_code == 409
@@ -256,12 +248,12 @@ def set_success(site: "Site", brand_id: str, at: Any) -> None:
         connection.execute(sa.update(dataset_status).where(is_it).values(last_success_at=at))
 
 
-def test_a_decision_is_news_for_a_poll(queue: "Site", viewer: httpx.Client) -> None:
+def test_a_decision_is_news_for_a_poll(queue: "Site", viewer: "Client") -> None:
     put(queue, "1", rule_state="approved")
     said = {"brand_id": "acme", "dataset": "template_approvals", "item_id": "1"}
     said |= {"reason": "Good", "actor": "user:ann@example.com"}
     for decision in ("approved", "rejected", "pending"):
-        seen = re.search(r'hx-get="([^"]+)" hx-trigger="poll"', get(viewer, state="any"))
+        seen = re.search(r'hx-get="([^"]+)" hx-trigger="poll"', viewer.page(PATH, state="any"))
         assert seen is not None
         poll = seen[1].replace("&amp;", "&")
         assert viewer.get(poll).status_code == 204
@@ -272,47 +264,47 @@ def test_a_decision_is_news_for_a_poll(queue: "Site", viewer: httpx.Client) -> N
 
 def test_a_sync_is_asked_for_all_brands_of_an_organization(queue: "Site") -> None:
     operator = queue.person(Role.OPERATOR)
-    (form,) = re.findall(r'action="(/brands/[^"]+/sync)"', get(operator))
+    (form,) = re.findall(r'action="(/brands/[^"]+/sync)"', operator.page(PATH))
     assert form == "/brands/*north/sync"
-    assert 'name="job" value="template_approval"' in get(operator)
+    assert 'name="job" value="template_approval"' in operator.page(PATH)
     assert operator.post(form, data={"job": "template_approval"}).status_code == 303
     (request,) = list_requests(queue.engine)
     assert (request.brand_id, request.job) == ("*north", "template_approval")
-    everywhere = get(queue.person(Role.OPERATOR, "*"))
+    everywhere = queue.person(Role.OPERATOR, "*").page(PATH)
     assert re.findall(r'action="/brands/(.*?)/sync"', everywhere) == ["*north", "*south"]
-    assert "Sync now" not in get(queue.person(Role.VIEWER))
+    assert "Sync now" not in queue.person(Role.VIEWER).page(PATH)
 
 
 def test_the_queue_of_an_organization_that_hides_it_is_not_there(
-    queue: "Site", viewer: httpx.Client
+    queue: "Site", viewer: "Client"
 ) -> None:
     put(queue, "1")
     put(queue, "2", "rival")
-    assert 'href="/template-queue"' in get(viewer, "/brands")
+    assert 'href="/template-queue"' in viewer.page("/brands")
     hide = {"is_shown": False, "actor": "test", "now": queue.clock.now}
     set_feature(queue.engine, "north", "template_queue", **hide)
     assert viewer.get(PATH).status_code == viewer.get(CSV).status_code == 404
-    assert 'href="/template-queue"' not in get(viewer, "/brands")
+    assert 'href="/template-queue"' not in viewer.page("/brands")
     everywhere = queue.person(Role.OPERATOR, "*")
-    assert cards(get(everywhere)) == ["rival/2"]
+    assert cards(everywhere.page(PATH)) == ["rival/2"]
 
 
-def test_whatever_was_read_is_text(queue: "Site", viewer: httpx.Client) -> None:
-    texts = dict.fromkeys(("page_name", "title", "body", "description", "source"), NASTY)
+def test_whatever_was_read_is_text(queue: "Site", viewer: "Client", nasty: str) -> None:
+    texts = dict.fromkeys(("page_name", "title", "body", "description", "source"), nasty)
     lists: Any = ("titles", "bodies", "platforms", "reasons", "policy_words")
-    lists = {name: [NASTY] for name in lists}
-    parts = [PARTS[0] | {"name": NASTY, "why": NASTY}]
-    put(queue, NASTY[:100], **texts, **lists, score_parts=parts, library_url="javascript:alert(1)")
-    put(queue, "=1+1", title="=A1", duplicate_of=NASTY, decided_by=NASTY, body="")
-    page = get(viewer)
+    lists = {name: [nasty] for name in lists}
+    parts = [PARTS[0] | {"name": nasty, "why": nasty}]
+    put(queue, nasty[:100], **texts, **lists, score_parts=parts, library_url="javascript:alert(1)")
+    put(queue, "=1+1", title="=A1", duplicate_of=nasty, decided_by=nasty, body="")
+    page = viewer.page(PATH)
     assert len(cards(page)) == 2
     assert "<script>alert" not in page
     assert " style=" not in page
     assert 'href="javascript' not in page
-    assert "'=A1" in get(viewer, CSV)
+    assert "'=A1" in viewer.page(CSV)
 
 
-def test_an_address_that_means_nothing_is_refused_in_words(viewer: httpx.Client) -> None:
+def test_an_address_that_means_nothing_is_refused_in_words(viewer: "Client") -> None:
     for path in (PATH, CSV):
         for query in ("state=up", f"brand={'x' * 10_000}", "page=0", "page=x", "q=%00"):
             answer = viewer.get(f"{path}?{query}")

@@ -40,21 +40,18 @@ from pipeline_assets.sources.meta.performance_rows import (
     performance_query,
     performance_row_parser,
 )
-from pipeline_assets.sources.meta.rate_budget import BudgetStore, InMemoryBudgetStore
 from pipeline_assets.sources.meta.windows import DateWindow, account_today, performance_window
 
 __all__ = [
     "PERFORMANCE_FIELDS",
     "Ad",
     "AdAccount",
-    "BudgetStore",
     "CreativeChunk",
     "CreativeRead",
     "DateWindow",
     "Finding",
     "GraphClient",
     "ImageAddress",
-    "InMemoryBudgetStore",
     "InsightsQuery",
     "InsightsStream",
     "ThumbnailAddress",

@@ -22,6 +22,7 @@ from pipeline_assets.errors import (
     SourceRejectedError,
     SourceUnavailableError,
 )
+from pipeline_assets.sources.api_http import BrokenAnswerError
 from pipeline_assets.sources.meta.graph_failures import (
     GraphFailure,
     Json,
@@ -31,8 +32,9 @@ from pipeline_assets.sources.meta.graph_failures import (
     remedy_for,
     token_error,
 )
-from pipeline_assets.sources.meta.rate_budget import BudgetStore, RateBudget, Usage
-from pipeline_assets.sources.meta.transport import Answer, BrokenAnswerError, GraphTransport
+from pipeline_assets.sources.meta.rate_budget import RateBudget, Usage
+from pipeline_assets.sources.meta.transport import Answer, GraphTransport
+from pipeline_assets.sources.rate_budgets import BudgetStore
 
 Params = Mapping[str, object]
 """Parameters as Python values; lists and mappings are sent as JSON."""

@@ -8,15 +8,15 @@ Source: Meta Graph API v26.0, "Rate limits" and "Marketing API rate limiting".
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
 import orjson
 
 from pipeline_assets.sources.meta.graph_failures import GraphFailure
+from pipeline_assets.sources.rate_budgets import BudgetStore
 
 
 class Usage(StrEnum):
@@ -24,59 +24,6 @@ class Usage(StrEnum):
 
     ADS_INSIGHTS = "ads_insights"
     ADS_MANAGEMENT = "ads_management"
-
-
-class BudgetStore(Protocol):
-    """Where all threads and processes agree on who is blocked.
-
-    Keys are `app:<app id or "default">`, `account:act_1` and `account:act_1:ads_insights`.
-    """
-
-    def read_blocked_until(self, keys: Sequence[str]) -> dict[str, datetime]:
-        """The end of the block of each key that has one; ended blocks may be among them."""
-
-    def record(
-        self,
-        key: str,
-        *,
-        usage_pct: float,
-        detail: Mapping[str, object],
-        blocked_until: datetime | None,
-        reason: str,
-    ) -> None:
-        """Keep the reading. A block is only ever extended: None or an earlier end leaves it.
-
-        An answer that was under way when another thread met the limit must not lift the block.
-        """
-
-
-class InMemoryBudgetStore:
-    """A store for one process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._blocked_until: dict[str, datetime] = {}
-
-    def read_blocked_until(self, keys: Sequence[str]) -> dict[str, datetime]:
-        """See `BudgetStore`."""
-        with self._lock:
-            return {key: self._blocked_until[key] for key in keys if key in self._blocked_until}
-
-    def record(
-        self,
-        key: str,
-        *,
-        usage_pct: float,  # noqa: ARG002 - the protocol's; only blocks matter in memory
-        detail: Mapping[str, object],  # noqa: ARG002
-        blocked_until: datetime | None,
-        reason: str,  # noqa: ARG002
-    ) -> None:
-        """See `BudgetStore`."""
-        if blocked_until is None:
-            return
-        with self._lock:
-            known = self._blocked_until.get(key)
-            self._blocked_until[key] = max(known, blocked_until) if known else blocked_until
 
 
 @dataclass(frozen=True)
@@ -112,6 +59,7 @@ _USAGE_BY_CODE = {
 class RateBudget:
     """The limits of one app as seen by one client; thread safe.
 
+    Keys are `app:<app id or "default">`, `account:act_1` and `account:act_1:ads_insights`.
     Writes to the store only what changed: usage by a point or more, or a block.
     """
 

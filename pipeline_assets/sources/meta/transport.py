@@ -15,18 +15,19 @@ from typing import Any, Self
 
 import orjson
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.redaction import redact, register_secret
-from pipeline_assets.sources.api_http import BearerAuth, RawAnswer, exchange, open_session
+from pipeline_assets.sources.api_http import (
+    BearerAuth,
+    BrokenAnswerError,
+    RawAnswer,
+    exchange,
+    open_session,
+)
 
 _POOL_SIZE = 16  # more connections than an ingest has threads: none is thrown away
-
-
-class BrokenAnswerError(Exception):
-    """No usable answer: dropped, late, HTML or cut off. Its text is ours and free of secrets."""
 
 
 @dataclass(frozen=True)
@@ -101,29 +102,17 @@ class GraphTransport:
         """
         # debug_token is judged by its own credentials, which no proof of our token fits.
         sent = dict(params) if bearer else {**params, **self._proof}
-        try:
-            answer = exchange(
-                self._session,
-                method,
-                f"{self.base_url}/{path}",
-                total_seconds=self._total_timeout_seconds,
-                timeout=self._timeout,
-                params=sent if method == "GET" else None,
-                data=sent if method == "POST" else None,
-                auth=BearerAuth(bearer) if bearer else self._auth,
-            )
-            return Answer(answer.status, answer.headers, _parse(answer))
-        except TimeoutError:
-            problem = f"the answer was not complete after {self._total_timeout_seconds:g} s"
-        except requests.ConnectTimeout:
-            problem = f"{self.base_url} did not take the connection in time"
-        except requests.ConnectionError as error:
-            problem = f"{self.base_url}: {_connection_problem(error)}"
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"the call to {self.base_url} failed ({type(error).__name__})"
-        # Raised here and not above, so that not even as its context does it carry the library's
-        # error, whose text holds the address with its parameters.
-        raise BrokenAnswerError(problem)
+        answer = exchange(
+            self._session,
+            method,
+            f"{self.base_url}/{path}",
+            total_seconds=self._total_timeout_seconds,
+            timeout=self._timeout,
+            params=sent if method == "GET" else None,
+            data=sent if method == "POST" else None,
+            auth=BearerAuth(bearer) if bearer else self._auth,
+        )
+        return Answer(answer.status, answer.headers, _parse(answer))
 
     def close(self) -> None:
         """Close the connections that are idle; a call under way ends by itself."""
@@ -137,16 +126,6 @@ def _make_session() -> requests.Session:
     session.mount("http://", adapter)
     logging.getLogger("urllib3.connectionpool").addFilter(_REDACTING_FILTER)
     return session
-
-
-def _connection_problem(error: requests.ConnectionError) -> str:
-    """What went wrong, in words of our own: the library's text holds the address."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(reason, urllib3.exceptions.NameResolutionError):
-        return "its name cannot be resolved"
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return "it takes no connection"
-    return "the connection ended before the answer did"
 
 
 def _parse(answer: RawAnswer) -> Any:

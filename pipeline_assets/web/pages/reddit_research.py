@@ -72,8 +72,7 @@ def reddit_research_csv(view: Annotated[View, Depends(PAGE.open_csv)]) -> Stream
 
 def _weeks(now: datetime) -> list[datetime]:
     """Where the latest weeks begin, Mondays in UTC, and where the running one ends."""
-    today = now.astimezone(UTC).date()
-    monday = datetime.combine(today - timedelta(days=today.weekday()), time(), UTC)
+    monday = datetime.combine(now.date() - timedelta(days=now.weekday()), time(), UTC)
     return [monday + timedelta(weeks=number) for number in range(1 - WEEKS, 2)]
 
 

@@ -17,7 +17,7 @@ from pipeline_assets.brands.registry import (
     list_brand_ids,
     list_brands,
     list_organizations,
-    list_unreadable,
+    list_with_unreadable,
     load_brands_file,
     pause_brand,
     resume_brand,
@@ -66,7 +66,9 @@ def test_a_row_that_cannot_be_read_is_left_aside_named_and_mended_by_applying(
         connection.execute(brands.update().where(brands.c.id == "bad").values(sources=wrong))
     assert [brand.id for brand in list_brands(engine)] == ["good"]
     assert list_brand_ids(engine) == ["bad", "good"]
-    (problem,) = list_unreadable(engine).values()
+    readable, unreadable = list_with_unreadable(engine)
+    assert ([brand.id for brand in readable], list(unreadable)) == (["good"], ["bad"])
+    problem = unreadable["bad"]
     with pytest.raises(InvalidConfigError) as caught:
         get_brand(engine, "bad")
     assert refusal(caught) == (str(problem), problem.advice)
@@ -80,7 +82,7 @@ def test_a_row_that_cannot_be_read_is_left_aside_named_and_mended_by_applying(
     applied = apply_brands(engine, wanted, actor="test", now=LATER)
     assert applied == AppliedBrands(added=(), changed=("bad",), unchanged=("good",))
     assert get_brand(engine, "bad").paused_reason == "holiday"
-    assert list_unreadable(engine) == {}
+    assert list_with_unreadable(engine)[1] == {}
     assert audited(engine)[-1][1:] == ("brand.change", "bad", "default", {"fields": ["sources"]})
 
 

@@ -194,6 +194,21 @@ def test_faults_are_switched_over_http_and_reset_restores_the_first(
     assert requests.get(f"{control}faults", timeout=5).json() == {"faults": []}
 
 
+def test_a_reset_forgets_the_calls_of_every_service(client: Any, server: SimulatorServer) -> None:
+    def count_calls() -> list[int]:
+        services = (server.reddit.calls, server.language_model.calls, server.shops.visits.paths)
+        return [len(server.calls), *map(len, services)]
+
+    client.get("me")
+    client.session.get(f"{server.url}/r/skin/search", timeout=5)
+    asked = {"model": "small-1", "messages": []}
+    client.session.post(f"{server.url}/v1/chat/completions", json=asked, timeout=5)
+    client.session.get(f"{server.url}/shops/skin.example", timeout=5)
+    assert count_calls() == [1, 1, 1, 1]
+    server.reset()
+    assert count_calls() == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "body", [b"{}", b'{"kind":"rain"}', b'{"kind":"forbidden","colour":1}', b"no", b"[1]"]
 )

@@ -1,8 +1,9 @@
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import pytest
@@ -93,6 +94,55 @@ class _Connection(socketserver.StreamRequestHandler):
                     answer(self.connection)
                     return
                 self.connection.sendall(answer)
+
+
+class BudgetsInMemory:
+    """`written`: each reading's key, usage and end of its block, in the order they came."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, float, datetime | None]] = []
+        self._blocked_until: dict[str, datetime] = {}
+        self._lock = threading.Lock()
+
+    def read_blocked_until(self, keys: Sequence[str]) -> dict[str, datetime]:
+        with self._lock:
+            return {key: until for key, until in self._blocked_until.items() if key in keys}
+
+    def record(
+        self, key: str, *, usage_pct: float, blocked_until: datetime | None, **_: object
+    ) -> None:
+        with self._lock:
+            self.written.append((key, usage_pct, blocked_until))
+            if blocked_until is not None:
+                known = self._blocked_until.get(key, blocked_until)
+                self._blocked_until[key] = max(known, blocked_until)
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.instant = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        return self.instant
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.slept.append(seconds)
+            self.instant += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> BudgetsInMemory:
+    return BudgetsInMemory()
 
 
 @pytest.fixture

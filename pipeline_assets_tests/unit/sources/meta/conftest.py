@@ -5,18 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pipeline_assets.sources.meta import GraphClient, InMemoryBudgetStore
+from pipeline_assets.sources.meta import GraphClient
 
 TOKEN = "EAAtokenThatMustNeverBeSeen1234567890"
 APP_SECRET = "app-secret-that-must-never-be-seen"
-START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 @dataclass
@@ -146,23 +144,6 @@ class GraphServer:
         self._thread.join()
 
 
-class Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.instant = START
-        self.slept: list[float] = []
-        self._lock = threading.Lock()
-
-    def now(self) -> datetime:
-        return self.instant
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.slept.append(seconds)
-            self.instant += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def graph() -> Iterator[GraphServer]:
     server = GraphServer()
@@ -171,17 +152,7 @@ def graph() -> Iterator[GraphServer]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store() -> InMemoryBudgetStore:
-    return InMemoryBudgetStore()
-
-
-@pytest.fixture
-def client(graph: GraphServer, clock: Clock, store: InMemoryBudgetStore) -> Iterator[GraphClient]:
+def client(graph: GraphServer, clock: Any, store: Any) -> Iterator[GraphClient]:
     with GraphClient(
         token=TOKEN, base_url=graph.base_url, budgets=store, now=clock.now, sleep=clock.sleep
     ) as made:

@@ -18,7 +18,7 @@ from pipeline_assets.errors import (
     SourceRejectedError,
     SourceUnavailableError,
 )
-from pipeline_assets.sources.meta import GraphClient, InMemoryBudgetStore
+from pipeline_assets.sources.meta import GraphClient
 from pipeline_assets.sources.meta.graph_failures import TooMuchDataError
 from pipeline_assets.sources.meta.rate_budget import Usage
 
@@ -265,7 +265,7 @@ def test_a_long_limit_is_raised_with_its_time_and_nobody_calls_meanwhile(
 
 
 def test_an_app_limit_stops_every_account_and_every_client_of_the_store(
-    graph: Any, client: GraphClient, clock: Any, store: InMemoryBudgetStore, make_error: Make
+    graph: Any, client: GraphClient, clock: Any, store: Any, make_error: Make
 ) -> None:
     graph.replies = [make_error(4)]
     other = GraphClient(

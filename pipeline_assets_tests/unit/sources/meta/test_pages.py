@@ -16,7 +16,6 @@ from pipeline_assets.redaction import MASK, redact
 from pipeline_assets.schemas import META_AD_CREATIVES
 from pipeline_assets.sources.meta import (
     GraphClient,
-    InMemoryBudgetStore,
     fetch_creative_rows,
     fetch_page_ids,
     fetch_video_addresses,
@@ -146,7 +145,9 @@ def test_a_hiccup_is_not_remembered_as_a_refusal(client: GraphClient, pages: Pag
     assert client.for_page("7", account_id="act_1") is not None
 
 
-def test_a_pages_calls_carry_its_own_proof(graph: Any, pages: Pages, clock: Any) -> None:
+def test_a_pages_calls_carry_its_own_proof(
+    graph: Any, pages: Pages, clock: Any, store: Any
+) -> None:
     pages.tell_tokens(page7=PAGE_TOKEN)
     pages.nodes[PAGE_TOKEN, "1"] = {"id": "1"}
     secret = "app-secret-that-must-never-be-seen"
@@ -155,7 +156,7 @@ def test_a_pages_calls_carry_its_own_proof(graph: Any, pages: Pages, clock: Any)
         app_id="5",
         app_secret=secret,
         base_url=graph.base_url,
-        budgets=InMemoryBudgetStore(),
+        budgets=store,
         now=clock.now,
         sleep=clock.sleep,
     ) as client:
@@ -188,7 +189,7 @@ def test_a_pages_token_is_in_no_address_log_or_error(
 
 
 def test_a_pages_calls_wait_for_the_limits_of_the_account(
-    client: GraphClient, pages: Pages, store: InMemoryBudgetStore
+    client: GraphClient, pages: Pages, store: Any
 ) -> None:
     pages.tell_tokens(page7=PAGE_TOKEN)
     page = client.for_page("7", account_id="act_1")

@@ -1,50 +1,18 @@
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from pipeline_assets.sources.meta import InMemoryBudgetStore
 from pipeline_assets.sources.meta.graph_failures import GraphFailure
 from pipeline_assets.sources.meta.rate_budget import RateBudget, Usage
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-class RecordingStore(InMemoryBudgetStore):
-    """Keeps what was written, to count it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[tuple[str, float, datetime | None]] = []
-
-    def record(
-        self,
-        key: str,
-        *,
-        usage_pct: float,
-        detail: Mapping[str, object],
-        blocked_until: datetime | None,
-        reason: str,
-    ) -> None:
-        self.written.append((key, usage_pct, blocked_until))
-        super().record(
-            key,
-            usage_pct=usage_pct,
-            detail=detail,
-            blocked_until=blocked_until,
-            reason=reason,
-        )
-
-
 @pytest.fixture
-def recording() -> RecordingStore:
-    return RecordingStore()
-
-
-@pytest.fixture
-def budget(recording: RecordingStore) -> RateBudget:
-    return RateBudget(recording, app_id="", now=lambda: NOW)
+def budget(store: Any) -> RateBudget:
+    return RateBudget(store, app_id="", now=lambda: NOW)
 
 
 def _headers(**by_name: object) -> dict[str, str]:
@@ -56,9 +24,7 @@ def _business(owner: str, minutes: float, usage: str = "ads_insights") -> dict[s
     return {owner: [entry]}
 
 
-def test_all_four_headers_are_read_into_one_reading_a_key(
-    budget: RateBudget, recording: RecordingStore
-) -> None:
+def test_all_four_headers_are_read_into_one_reading_a_key(budget: RateBudget, store: Any) -> None:
     headers = _headers(
         x_app_usage={"call_count": 28, "total_cputime": 30, "total_time": 25},
         x_ad_account_usage={"acc_id_util_pct": 9.67, "reset_time_duration": 100},
@@ -66,19 +32,17 @@ def test_all_four_headers_are_read_into_one_reading_a_key(
         x_fb_ads_insights_throttle={"app_id_util_pct": 31, "acc_id_util_pct": 60},
     )
     budget.note_headers(headers, "act_1")
-    assert sorted(recording.written) == [
+    assert sorted(store.written) == [
         ("account:act_1", 9.67, None),
         ("account:act_1:ads_insights", 60.0, None),
         ("app:default", 31.0, None),
     ]
 
 
-def test_only_what_moved_by_a_point_is_written(
-    budget: RateBudget, recording: RecordingStore
-) -> None:
+def test_only_what_moved_by_a_point_is_written(budget: RateBudget, store: Any) -> None:
     for pct in (10.0, 10.9, 9.2, 11.0, 11.5):
         budget.note_headers(_headers(x_app_usage={"call_count": pct}), None)
-    assert [pct for _, pct, _ in recording.written] == [10.0, 11.0]
+    assert [pct for _, pct, _ in store.written] == [10.0, 11.0]
 
 
 def test_minutes_of_the_business_header_block_even_after_a_success(budget: RateBudget) -> None:
@@ -154,22 +118,7 @@ def test_a_late_answer_does_not_lift_a_block(budget: RateBudget) -> None:
     assert budget.find_block("act_1", Usage.ADS_INSIGHTS) is not None
 
 
-def test_broken_headers_are_ignored(budget: RateBudget, recording: RecordingStore) -> None:
+def test_broken_headers_are_ignored(budget: RateBudget, store: Any) -> None:
     budget.note_headers({"x-app-usage": "{", "x-business-use-case-usage": '{"1": 5}'}, "act_1")
     budget.note_headers({"x-ad-account-usage": '{"acc_id_util_pct": "many"}'}, "act_1")
-    assert all(pct == 0.0 and block is None for _, pct, block in recording.written)
-
-
-def test_a_shorter_block_never_replaces_a_longer_one() -> None:
-    store = InMemoryBudgetStore()
-    for minutes in (10, 5):
-        store.record(
-            "app:default",
-            usage_pct=100,
-            detail={},
-            blocked_until=NOW + timedelta(minutes=minutes),
-            reason="r",
-        )
-    assert store.read_blocked_until(["app:default", "x"]) == {
-        "app:default": NOW + timedelta(minutes=10)
-    }
+    assert all(pct == 0.0 and block is None for _, pct, block in store.written)
