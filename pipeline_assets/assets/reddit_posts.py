@@ -35,10 +35,13 @@ class _Gathered:
     sent_count: int = 0
     doubled_count: int = 0
     rejected: list[str] = field(default_factory=list)
+    cut_off: list[str] = field(default_factory=list)
     errors: list[PipelineError] = field(default_factory=list)
 
-    def add(self, page: SearchPage, term: str, seen: set[str]) -> None:
+    def add(self, page: SearchPage, subreddit: str, term: str, seen: set[str]) -> None:
         """Take in a page; `seen` are the ids that the same search has already sent."""
+        if page.is_cut_off:
+            self.cut_off.append(_position_name(subreddit, term))
         self.sent_count += len(page.posts) + len(page.rejected)
         self.rejected += page.rejected
         for post in page.posts:
@@ -80,6 +83,7 @@ def reddit_posts(attempt: Attempt) -> Outcome:
         metadata={
             **bad.metadata(),
             "searches_finished": len(gathered.finished),
+            "searches_with_more_than_reddit_lists": gathered.cut_off,
             "posts_seen": len(gathered.posts),
         },
         incomplete=combine_errors(gathered.errors) if gathered.errors else None,
@@ -87,12 +91,15 @@ def reddit_posts(attempt: Attempt) -> Outcome:
 
 
 def _gather(attempt: Attempt, client: RedditClient, source: RedditSource) -> _Gathered:
-    """Every search, as far as they go: a closed subreddit is passed over, other trouble ends it.
+    """Every search, as far as they go: past a subreddit with trouble of its own, to other trouble.
 
     Raises:
         PipelineError: nothing at all could be read, or our own storage failed.
     """
-    from pipeline_assets.sources.reddit import SubredditClosedError  # noqa: PLC0415
+    from pipeline_assets.sources.reddit import (  # noqa: PLC0415
+        CircularListingError,
+        SubredditClosedError,
+    )
 
     gathered = _Gathered()
     for subreddit in source.subreddits:
@@ -100,7 +107,7 @@ def _gather(attempt: Attempt, client: RedditClient, source: RedditSource) -> _Ga
             _search_subreddit(attempt, client, source, subreddit, gathered)
         except (DatabaseUnavailableError, StorageFullError):
             raise
-        except SubredditClosedError as error:
+        except (SubredditClosedError, CircularListingError) as error:
             attempt.log(str(error))
             gathered.errors.append(error)
         except PipelineError as error:
@@ -128,7 +135,7 @@ def _search_subreddit(
         for page in client.search(
             subreddit, term, since=_read_since(attempt, source, subreddit, term)
         ):
-            gathered.add(page, term, seen)
+            gathered.add(page, subreddit, term, seen)
         gathered.finished.append((subreddit, term))
 
 

@@ -169,6 +169,8 @@ class FaultKind(StrEnum):
     """Posts without the fields that a post has."""
     REDDIT_STUCK = "reddit_stuck"
     """The first page again, whatever `after` says."""
+    REDDIT_OVERLAP = "reddit_overlap"
+    """Half of each page again on the next one."""
     REDDIT_TOKEN_REFUSED = "reddit_token_refused"  # noqa: S105  the name of a fault
     REDDIT_TOKEN_LIMIT = "reddit_token_limit"  # noqa: S105  the name of a fault
 

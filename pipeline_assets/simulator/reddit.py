@@ -238,6 +238,8 @@ class Reddit:
         names = [post["name"] for post in found]
         start = names.index(after) + 1 if after in names else 0
         limit = min(int(query.get("limit", "25")), 100)
+        if fault is FaultKind.REDDIT_OVERLAP:
+            start = max(0, start - limit // 2)
         page = found[start : start + limit]
         has_more = fault is FaultKind.REDDIT_STUCK or start + limit < len(found)
         if fault is FaultKind.REDDIT_CHANGED:

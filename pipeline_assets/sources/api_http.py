@@ -4,6 +4,7 @@ Belongs here: what is the same whoever the API is. Does not: retries, limits, wh
 addresses that others give us (`public_http.py`).
 """
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 import urllib3
 from requests.auth import AuthBase
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK_BYTES = 1 << 18  # at most; about what a socket holds at a time
 
 
@@ -96,6 +99,21 @@ def _connection_problem(error: requests.ConnectionError, host: str) -> str:
     if isinstance(reason, urllib3.exceptions.NewConnectionError):
         return f"{host} takes no connection"
     return f"the connection to {host} ended before the answer did"
+
+
+def read_json(content: bytes | str) -> Any:
+    """What an answer says; half of a pair of surrogates, as a text cut in mid-emoji ends, is �.
+
+    Raises: ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        try:
+            text = json.dumps(json.loads(content), ensure_ascii=False)  # it lets the halves pass
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        return orjson.loads(_SURROGATE.sub("\ufffd", text))
 
 
 def read_number(headers: Mapping[str, str], name: str) -> float | None:

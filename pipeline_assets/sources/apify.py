@@ -35,6 +35,7 @@ from pipeline_assets.sources.api_http import (
     RawAnswer,
     exchange,
     open_session,
+    read_json,
     read_number,
 )
 
@@ -397,8 +398,8 @@ def _refusal(call: _Call, subject: str, said: str, *, is_missing: bool) -> Pipel
 
 
 def _parsed(raw: RawAnswer) -> _Answer:
-    with contextlib.suppress(orjson.JSONDecodeError):
-        return _Answer(raw.status, raw.headers, orjson.loads(raw.content))
+    with contextlib.suppress(ValueError):
+        return _Answer(raw.status, raw.headers, read_json(raw.content))
     if raw.status >= 400:  # a proxy's page: the status says enough
         return _Answer(raw.status, raw.headers, None)
     problem = f"HTTP {raw.status} with {len(raw.content)} bytes that are no JSON"

@@ -13,11 +13,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
-import orjson
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -37,6 +36,7 @@ from pipeline_assets.sources.api_http import (
     BrokenAnswerError,
     exchange,
     open_session,
+    read_json,
     read_number,
 )
 from pipeline_assets.sources.rate_budgets import BudgetStore
@@ -56,6 +56,10 @@ _MENTION = re.compile(r"(?<![\w/])(/?u)/[\w-]{2,20}")
 
 class SubredditClosedError(AccessError):
     """The subreddit is private, banned, quarantined or does not exist; others can be read."""
+
+
+class CircularListingError(SourceUnavailableError):
+    """A listing begins again before its end; others can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +98,14 @@ class Post:
 
 @dataclass(frozen=True)
 class SearchPage:
-    """Posts in Reddit's order, and why others on the page could not be read."""
+    """Posts in Reddit's order, and why others on the page could not be read.
+
+    `is_cut_off`: there are older ones, which Reddit does not list.
+    """
 
     posts: list[Post]
     rejected: list[str]
+    is_cut_off: bool = False
 
 
 _Text = Annotated[str, AfterValidator(lambda text: text.replace("\x00", ""))]  # no database has it
@@ -189,21 +197,31 @@ class RedditClient:
 
         Raises:
             SubredditClosedError: this subreddit cannot be read.
+            CircularListingError: after the page that showed nothing but known posts.
             CredentialError, AccessError: app or user is not accepted, or blocked.
             RateLimitedError: a limit that lasts longer than this client waits.
             SourceUnavailableError: no answer, or one that is no listing; short retries were tried.
         """
-        after, seen = "", 0
+        after, count, known = "", 0, set[str]()
         while True:
             listing = self._read_listing(subreddit, term, after)
             children = listing["children"]
-            page = _read_page(children)
-            yield page
-            seen += len(children)
+            count += len(children)
             after = str(listing.get("after") or "")
-            reached = any(post.posted_at < since for post in page.posts)
-            if reached or not after or not children or seen >= MAX_POSTS:
+            page = _read_page(children)
+            is_last = not (after and children) or any(post.posted_at < since for post in page.posts)
+            is_cut_off = not is_last and count >= MAX_POSTS
+            yield replace(page, is_cut_off=is_cut_off)
+            if is_last or is_cut_off:
                 return
+            ids = {post.post_id for post in page.posts}
+            if ids and ids <= known:
+                raise CircularListingError(
+                    f"Reddit's list of r/{subreddit} for {term!r} begins again after {len(known)}"
+                    " posts: the older ones cannot be read.",
+                    advice="Usually it passes by itself: the next sync reads them.",
+                )
+            known |= ids
 
     def _read_listing(self, subreddit: str, term: str, after: str) -> Mapping[str, Any]:
         params = {
@@ -332,7 +350,10 @@ class RedditClient:
             )
         except BrokenAnswerError as error:
             return _Answer(0, {}, None, str(error))
-        return _Answer(answer.status, answer.headers, _parse(answer.content))
+        body = None
+        with contextlib.suppress(ValueError):
+            body = read_json(answer.content)
+        return _Answer(answer.status, answer.headers, body)
 
 
 def _read_page(children: list[Any]) -> SearchPage:
@@ -409,9 +430,3 @@ def _limit_error(seconds: float) -> RateLimitedError:
         f"The Reddit app has used up its calls for the next {seconds:.0f} s.",
         retry_after_seconds=seconds,
     )
-
-
-def _parse(content: bytes) -> Any:
-    with contextlib.suppress(orjson.JSONDecodeError):
-        return orjson.loads(content)
-    return None

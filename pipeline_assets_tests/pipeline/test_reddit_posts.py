@@ -1,5 +1,6 @@
 """The dataset reddit_posts against the simulated Reddit: good days, bad days, and what is kept."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,6 +28,7 @@ from pipeline_assets.simulator.reddit import (
     USERNAME,
 )
 from pipeline_assets.simulator.server import SimulatorServer
+from pipeline_assets.sources import reddit
 from pipeline_assets.storage.windows import read_rows
 
 EVERYTHING = "e"  # every post of the simulator has an e
@@ -275,14 +277,41 @@ def test_a_changed_schema_fails_the_dataset_and_keeps_what_was_stored(
     assert rows_of(engine) == before
 
 
-def test_a_search_that_turns_in_circles_fails_its_check(
+def test_a_search_that_turns_in_circles_is_told_and_read_to_its_end_later(
+    gather: Gather,
+    configure: Configure,
+    simulator: SimulatorServer,
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+) -> None:
+    configure(subreddits=["Skin"], search_terms=[EVERYTHING], keep_days=60)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK, account="Skin"))
+    assert not checks_of(gather())["post_ids_are_unique_as_sent"].passed
+    assert "begins again after 100 posts" in (state_of(instance, engine).error_message or "")
+    assert len(rows_of(engine)) == 100
+    simulator.faults.clear()
+    assert gather().success
+    assert len(rows_of(engine)) == len(simulator.reddit.posts("Skin")) > 100
+
+
+def test_posts_that_come_again_on_the_next_page_fail_a_check(
     gather: Gather, configure: Configure, simulator: SimulatorServer
 ) -> None:
-    configure(search_terms=[EVERYTHING], keep_days=60)
-    simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK))
+    configure(subreddits=["Skin"], search_terms=[EVERYTHING], keep_days=60)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_OVERLAP))
     check = checks_of(gather())["post_ids_are_unique_as_sent"]
     assert not check.passed
-    assert check.description == "1800 of 2000 posts came twice in one search."
+    assert re.fullmatch(r"\d+ of \d+ posts came twice in one search.", check.description)
+
+
+def test_a_search_that_finds_more_than_reddit_lists_is_told(
+    gather: Gather, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reddit, "MAX_POSTS", 100)
+    configure(subreddits=["Skin"], search_terms=[EVERYTHING], keep_days=60)
+    (stored,) = gather().asset_materializations_for_node("reddit_posts")
+    told = stored.metadata["searches_with_more_than_reddit_lists"].value
+    assert told == [f"r/skin: {EVERYTHING}"]
 
 
 def test_a_term_that_finds_nothing_is_told(gather: Gather, configure: Configure) -> None:

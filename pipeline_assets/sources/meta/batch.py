@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
-
 from pipeline_assets.errors import SourceUnavailableError
+from pipeline_assets.sources.api_http import read_json
 from pipeline_assets.sources.meta.client import GraphClient, encode_params
 from pipeline_assets.sources.meta.graph_failures import (
     GraphFailure,
@@ -152,8 +151,8 @@ def _judge(
 def _read_item(item: Json) -> tuple[Json | None, GraphFailure | None]:
     status = int(item.get("code") or 0)
     try:
-        body = orjson.loads(item.get("body") or "")
-    except orjson.JSONDecodeError:
+        body = read_json(item.get("body") or "")
+    except ValueError:
         return None, GraphFailure(status=status, message="the item's body is not JSON")
     if isinstance(body, dict) and "error" in body:
         return None, read_failure(status, body["error"])

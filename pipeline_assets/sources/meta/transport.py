@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import orjson
 import requests
 from requests.adapters import HTTPAdapter
 
@@ -25,6 +24,7 @@ from pipeline_assets.sources.api_http import (
     RawAnswer,
     exchange,
     open_session,
+    read_json,
 )
 
 _POOL_SIZE = 16  # more connections than an ingest has threads: none is thrown away
@@ -131,7 +131,7 @@ def _make_session() -> requests.Session:
 def _parse(answer: RawAnswer) -> Any:
     """The JSON; Meta sends it as text/javascript too, so only the content decides."""
     content = answer.content
-    with contextlib.suppress(orjson.JSONDecodeError):
-        return orjson.loads(content)
+    with contextlib.suppress(ValueError):
+        return read_json(content)
     kind = "HTML" if content.lstrip()[:1] == b"<" else "broken JSON"
     raise BrokenAnswerError(f"HTTP {answer.status} with {kind} of {len(content)} bytes")

@@ -23,7 +23,9 @@ from pipeline_assets.simulator.reddit import (
 )
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import World
+from pipeline_assets.sources import reddit
 from pipeline_assets.sources.reddit import (
+    CircularListingError,
     Post,
     RedditApp,
     RedditClient,
@@ -120,12 +122,27 @@ def test_paging_stops_at_the_page_that_reaches_the_time_asked_for(
     assert searches(simulator) == 1
 
 
-def test_a_listing_that_does_not_go_on_ends_after_a_thousand_posts(
+def test_a_listing_that_begins_again_is_left_and_told(
     simulator: SimulatorServer, connect: Connect
 ) -> None:
     simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK))
-    assert len(read(connect())) == 1000
-    assert searches(simulator) == 10
+    with pytest.raises(CircularListingError, match="begins again after 100 posts"):
+        read(connect())
+    assert searches(simulator) == 2
+
+
+def test_a_listing_ends_where_reddit_lists_no_more_and_says_so(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reddit, "MAX_POSTS", 100)
+    with connect() as client:
+        (page,) = client.search("skin", EVERYTHING, since=LONG_AGO)
+    assert page.is_cut_off
+    monkeypatch.undo()
+    with connect() as client:
+        assert not any(
+            page.is_cut_off for page in client.search("skin", EVERYTHING, since=LONG_AGO)
+        )
 
 
 def test_one_token_serves_all_searches_and_calls_say_who_we_are(
