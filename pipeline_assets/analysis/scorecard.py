@@ -17,7 +17,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline_assets.analysis.ad_figures import FIGURES
-from pipeline_assets.analysis.creative_days import WEEK_COUNT, CreativeDays, add_up, first_day
+from pipeline_assets.analysis.creative_days import (
+    WEEK_COUNT,
+    AdDays,
+    CreativeDays,
+    add_up,
+    first_day,
+)
 from pipeline_assets.analysis.creative_fatigue import find_fatigue
 from pipeline_assets.analysis.creative_verdicts import find_verdicts
 from pipeline_assets.analysis.scorecard_rules import (
@@ -70,7 +76,7 @@ _WILSON_Z = 1.96  # of an interval of 95 %
 
 
 def score_creatives(
-    ad_days: Iterable[pd.DataFrame],
+    ad_days: Iterable[AdDays],
     creatives: pd.DataFrame,
     classes: pd.DataFrame,
     *,
@@ -78,7 +84,7 @@ def score_creatives(
 ) -> pd.DataFrame:
     """A row per creative and currency with figures in the 28 days that end with `until`.
 
-    The frames are those of `creative_days.add_up`. The result has OUTPUT_COLUMNS, by currency and
+    Takes what `creative_days.add_up` takes. The result has OUTPUT_COLUMNS, by currency and
     creative_key; what is not known is None. spend and purchase_value are Decimals. A percentile is
     the mean rank among all rows of the brand, whatever their currency, that have MIN_IMPRESSIONS
     and a rate of at least MIN_EVENTS clicks or views: 100 * (those below + half of those equal,

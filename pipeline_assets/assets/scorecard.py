@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
 
@@ -44,10 +45,11 @@ def scorecard(attempt: Attempt) -> Outcome:
     from pipeline_assets.storage.ad_days import read_day_totals  # noqa: PLC0415
 
     with _no_search_for_cycles():
-        attempt.heartbeat.progress(0, stage="adding up days")
-        days = read_day_totals(attempt.installation.engine, attempt.brand.id)
-        attempt.heartbeat.progress(0, stage="scoring creatives")
-        scored = _score(attempt, days)
+        attempt.heartbeat.progress(0, stage="adding up days and scoring creatives")
+        with ThreadPoolExecutor(max_workers=1) as pool:  # the database adds up, this process scores
+            totals = pool.submit(read_day_totals, attempt.installation.engine, attempt.brand.id)
+            scored = _score(attempt)
+            days = totals.result()
         # The dataset's own table comes last: an attempt that fails between has not succeeded, and
         # the next one writes both anew.
         attempt.heartbeat.progress(0, total=len(scored), stage="storing")
@@ -84,34 +86,39 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _score(attempt: Attempt, days: Sequence[Row]) -> list[Row]:
+def _score(attempt: Attempt) -> list[Row]:
     from pipeline_assets.analysis import creative_days  # noqa: PLC0415
-    from pipeline_assets.analysis.scorecard import score_creatives  # noqa: PLC0415
+    from pipeline_assets.analysis.scorecard import OUTPUT_COLUMNS, score_creatives  # noqa: PLC0415
     from pipeline_assets.schemas import AD_CLASSIFICATIONS, META_AD_CREATIVES  # noqa: PLC0415
     from pipeline_assets.storage.ad_days import read_ad_days  # noqa: PLC0415
+    from pipeline_assets.storage.ad_performance import read_stored_days  # noqa: PLC0415
 
-    if not days:
-        return []
     engine, brand_id = attempt.installation.engine, attempt.brand.id
-    until = days[-1]["date"]
+    stored = read_stored_days(engine, brand_id)
+    if stored is None:
+        return []
+    _, until = stored
     scored = score_creatives(
         read_ad_days(engine, brand_id, since=creative_days.first_day(until), until=until),
         attempt.read_frame(META_AD_CREATIVES, columns=creative_days.CREATIVE_COLUMNS),
         attempt.read_frame(AD_CLASSIFICATIONS, columns=creative_days.CLASS_COLUMNS),
         until=until,
     )
-    return cast("list[Row]", scored.to_dict("records"))
+    rows = scored.itertuples(index=False, name=None)
+    return [dict(zip(OUTPUT_COLUMNS, row, strict=True)) for row in rows]
 
 
 def _store(attempt: Attempt, schema: TableSchema, rows: Sequence[Row]) -> int:
     """Make these the brand's only rows of the table; how many there are."""
+    from pipeline_assets.schemas import ColumnType  # noqa: PLC0415
+
     facts = {"brand_id": attempt.brand.id, "fetched_at": attempt.started_at}
-    whole = ({**{name: _storable(value) for name, value in row.items()}, **facts} for row in rows)
+    amounts = [column.name for column in schema.columns if column.type is ColumnType.DECIMAL]
+    whole = (
+        {**row, **facts, **{name: _EXACT.create_decimal(row[name]) for name in amounts}}
+        for row in rows
+    )
     return attempt.replace_rows(whole, schema=schema)
-
-
-def _storable(value: object) -> object:
-    return _EXACT.create_decimal(value) if isinstance(value, Decimal) else value
 
 
 def _sign_check(days: Sequence[Row]) -> Check:

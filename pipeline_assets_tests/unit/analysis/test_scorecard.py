@@ -8,6 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from pipeline_assets.analysis.creative_days import (
     AD_DAY_COLUMNS,
     CLASS_COLUMNS,
     CREATIVE_COLUMNS,
+    AdDays,
     creative_keys,
 )
 from pipeline_assets.analysis.scorecard import LINKS, OUTPUT_COLUMNS, score_creatives
@@ -34,6 +36,14 @@ def ad_day(ad_id: str, days_ago: int = 0, **figures: object) -> Row:
     return {**zeros, **place, **figures}
 
 
+def as_columns(days: list[Row]) -> AdDays:
+    texts = {name: [str(day[name]) for day in days] for name in AD_DAY_COLUMNS[:3]}
+    numbers = {name: [day[name] for day in days] for name in AD_DAY_COLUMNS[3:]}
+    return {name: np.array(each, "object") for name, each in texts.items()} | {
+        name: np.array(each, "float64") for name, each in numbers.items()
+    }
+
+
 def every_day(ad_id: str, days: Iterable[int], **figures: object) -> list[Row]:
     return [ad_day(ad_id, each, **figures) for each in days]
 
@@ -47,8 +57,7 @@ def score(
     days: list[Row], ads: list[Row], classes: list[Row] | None = None, *, chunk_rows: int = 1_000
 ) -> list[Row]:
     chunks = [
-        pd.DataFrame(days[start : start + chunk_rows], columns=list(AD_DAY_COLUMNS))
-        for start in range(0, len(days), chunk_rows)
+        as_columns(days[start : start + chunk_rows]) for start in range(0, len(days), chunk_rows)
     ]
     scored = score_creatives(
         chunks,
