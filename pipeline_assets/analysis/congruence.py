@@ -20,6 +20,7 @@ import pandas as pd
 from pipeline_assets.analysis.congruence_offers import score_offer
 from pipeline_assets.analysis.congruence_scores import (
     AdText,
+    NoPicture,
     PageText,
     Score,
     find_other_product,
@@ -33,7 +34,7 @@ from pipeline_assets.analysis.offers import Amount
 from pipeline_assets.analysis.picture_sketches import Sketch
 
 JUDGE = "rules"
-JUDGE_VERSION = "1.0.0"
+JUDGE_VERSION = "1.1.0"
 """Changes with the rules, their words and weights."""
 
 AD_COLUMNS = (
@@ -165,7 +166,7 @@ def judge(
     pages: pd.DataFrame,
     figures: pd.DataFrame,
     *,
-    pictures: Mapping[str, Sketch] | None = None,
+    pictures: Mapping[str, Sketch | NoPicture] | None = None,
 ) -> pd.DataFrame:
     """A row per ad and url with OUTPUT_COLUMNS, in the order of `ads`.
 
@@ -173,7 +174,7 @@ def judge(
     `landing_pages`: all of the brand's, as they tell its products; `figures` has FIGURE_COLUMNS,
     sums of the last 28 days, a row per ad: all of the brand's, as their medians are what each is
     compared with. `picture_sha256` names the ad's picture, `picture_key` the page's, whatever the
-    address it is fetched from; `pictures` are their sketches by these names, as far as known.
+    address it is fetched from; `pictures` are their sketches by these names, or why there are none.
 
     Scores are 0-10, or None where there is nothing to judge by; only pages in state `ok` are
     judged. Of several headlines and texts the ones count that fit the page best. `total` is the
@@ -203,8 +204,9 @@ def judge(
 def input_hashes(ads: pd.DataFrame, pages: pd.DataFrame) -> dict[tuple[str, str], str]:
     """The `input_hash` that `judge` writes, by (ad_id, url), without judging.
 
-    It changes exactly when something that is compared changes. Pictures count as if their sketches
-    were known: a row judged without them has another hash, and so is judged again.
+    It changes exactly when something that is compared changes. Pictures count as if it were known
+    what they are: a row judged without them has another hash, and so is judged again, unless it is
+    final that there is none.
 
     Raises: as `judge`.
     """
@@ -396,11 +398,16 @@ _UNREAD = _read_page(dict.fromkeys(PAGE_COLUMNS) | {"state": NOT_READ})
 # ------------------------------------------------------------------------------------- judging
 
 
-def _judged(pair: _Pair, text: PageText | None, pictures: Mapping[str, Sketch]) -> dict[str, Any]:
+def _judged(
+    pair: _Pair, text: PageText | None, pictures: Mapping[str, Sketch | NoPicture]
+) -> dict[str, Any]:
     page = pair.page
     names = pair.pictures or ("", "")
-    sketches = [pictures.get(name) for name in names]
-    scores = _not_judged(page) if text is None else _best_scores(pair, text, *sketches)
+    known = [pictures.get(name) for name in names]
+    is_final = all(isinstance(each, Sketch) for each in known) or any(
+        isinstance(each, NoPicture) and each.is_final for each in known
+    )
+    scores = _not_judged(page) if text is None else _best_scores(pair, text, *known)
     judged = {name: score.value for name, score in scores.items() if score.value is not None}
     weight = sum(WEIGHTS[name] for name in judged)
     total = sum(WEIGHTS[name] * value for name, value in judged.items()) / (weight or 1)
@@ -423,7 +430,7 @@ def _judged(pair: _Pair, text: PageText | None, pictures: Mapping[str, Sketch]) 
         "confidence": round(weight, 2),
         "judge": JUDGE,
         "judge_version": JUDGE_VERSION,
-        "input_hash": pair.input_hash(with_pictures=None not in sketches),
+        "input_hash": pair.input_hash(with_pictures=is_final),
     }
 
 
@@ -437,7 +444,10 @@ def _not_judged(page: _Page) -> dict[str, Score]:
 
 
 def _best_scores(
-    pair: _Pair, page: PageText, ad_picture: Sketch | None, page_picture: Sketch | None
+    pair: _Pair,
+    page: PageText,
+    ad_picture: Sketch | NoPicture | None,
+    page_picture: Sketch | NoPicture | None,
 ) -> dict[str, Score]:
     """Those of the headline and text that fit the page best; the first of equally good ones."""
     texts = [

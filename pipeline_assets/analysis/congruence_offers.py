@@ -49,7 +49,7 @@ def score_offer(ad: AdText, page: PageText, *, other_product: str | None) -> Sco
 
 
 def _offer_parts(ad: AdText, page: PageText) -> list[Score]:
-    price = _score_price(ad.offers, page)
+    price = _score_price(ad.offers, page) or _score_rate(ad.offers, page)
     is_price_kept = (
         price is not None and not price.mismatches and (price.value or 0) >= _KEPT_OTHERWISE
     )
@@ -76,24 +76,55 @@ def _score_price(offers: Offers, page: PageText) -> Score | None:
     if not asked and not ceilings:
         return None
     mentioned = min(asked or ceilings, key=lambda amount: amount.value)
-    if not page.prices:
-        return Score(_UNCLEAR, (f"The page names no price, the ad {mentioned}.",))
-    comparable = [price for price in page.prices if price.is_same_currency(mentioned)]
+    prices = page.prices or page.rates  # "for $9", where the page says what for each month
+    if not prices:
+        return _no_price(mentioned)
+    comparable = [price for price in prices if price.is_same_currency(mentioned)]
     if not comparable:
-        return Score(
-            _UNCLEAR, (f"Not compared: {mentioned} in the ad, {page.prices[0]} on the page.",)
-        )
-    same = [price for price in comparable if any(_is_same(price, each) for each in asked)]
-    if same:
-        return Score(_KEPT, (f"The same price: {same[0]}.",))
-    return _compare_prices(mentioned, comparable[0])
+        return _not_compared(mentioned, prices[0])
+    return _same_price(asked, comparable) or _compare_prices(mentioned, comparable[0])
+
+
+def _score_rate(offers: Offers, page: PageText) -> Score | None:
+    """A price for each of something is held against the page's for each of the same."""
+    asked = offers.of_kind(Kind.RATE)
+    if not asked:
+        return None
+    mentioned = min(asked, key=lambda amount: amount.value)
+    named = (*page.rates, *page.prices)
+    if not named:
+        return _no_price(mentioned)
+    alike = [
+        rate
+        for rate in page.rates
+        if rate.per == mentioned.per and rate.is_same_currency(mentioned)
+    ]
+    same = _same_price(asked, named)
+    if same or not alike:
+        return same or _not_compared(mentioned, named[0])
+    return _compare_prices(mentioned, min(alike, key=lambda rate: rate.value))
+
+
+def _no_price(in_ad: Amount) -> Score:
+    return Score(_UNCLEAR, (f"The page names no price, the ad {in_ad}.",))
+
+
+def _not_compared(in_ad: Amount, on_page: Amount) -> Score:
+    return Score(_UNCLEAR, (f"Not compared: {in_ad} in the ad, {on_page} on the page.",))
+
+
+def _same_price(asked: Sequence[Amount], on_page: Sequence[Amount]) -> Score | None:
+    same = [price for price in on_page if any(_is_same(price, each) for each in asked)]
+    return Score(_KEPT, (f"The same price: {same[0]}.",)) if same else None
 
 
 def _compare_prices(in_ad: Amount, on_page: Amount) -> Score:
     if on_page.value <= in_ad.value * _SAME_PRICE_RATIO:
         is_cheaper = on_page.value * _SAME_PRICE_RATIO < in_ad.value
         line = f"{in_ad} in the ad, {on_page} on the page."
-        return Score(_KEPT_OTHERWISE if is_cheaper and in_ad.kind == Kind.PRICE else _KEPT, (line,))
+        return Score(
+            _KEPT_OTHERWISE if is_cheaper and in_ad.kind != Kind.CEILING else _KEPT, (line,)
+        )
     line = f"Higher price: {in_ad} in the ad, {on_page} on the page."
     return Score(_BROKEN, (line,), (line,))
 

@@ -56,6 +56,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class NoPicture:
+    """Why there is no sketch of a picture, in words; `is_final`: asking again would not help."""
+
+    reason: str
+    is_final: bool
+
+
+@dataclass(frozen=True)
 class _Part:
     words: tuple[str, ...]
     stems: dict[str, str]
@@ -145,6 +153,11 @@ class PageText:
         named = self.offers.of_kind(Kind.PRICE, Kind.SEVERAL)
         return (self.price, *named) if self.price else named
 
+    @property
+    def rates(self) -> tuple[Amount, ...]:
+        """What it costs for each of something, or in how large a part."""
+        return self.offers.of_kind(Kind.RATE)
+
 
 def read_page_text(
     *,
@@ -218,7 +231,8 @@ def find_other_product(
     absent = [name for name in named if not stems_of(words_of(name)).keys() <= page.stems]
     if absent and share < 1:
         return f"Other product: the ad speaks of {absent[0]}, the page of {on_page}."
-    sells_nothing = not page.prices and not page.products and bool(ad.offers.of_kind(Kind.PRICE))
+    is_priced = bool(ad.offers.of_kind(Kind.PRICE, Kind.RATE))
+    sells_nothing = is_priced and not (page.prices or page.rates or page.products)
     limit = _FAINT if sells_nothing else _OTHER_PRODUCT_BELOW
     is_unlike = message.value is not None and message.value < limit
     if share > 0 or not is_unlike or page.manner.word_count < _FEWEST_PAGE_WORDS:
@@ -226,13 +240,15 @@ def find_other_product(
     return f"Other product: the page is about {on_page}, hardly a word of the ad is on it."
 
 
-def score_visual(ad: Sketch | None, page: Sketch | None) -> Score:
+def score_visual(ad: Sketch | NoPicture | None, page: Sketch | NoPicture | None) -> Score:
     """Whether the ad's picture is the page's preview picture, or at least has its colours.
 
     What the pictures show is not known without a model, so another picture is never the best.
     """
-    if ad is None or page is None:
-        return Score(None, ("Not compared: there are not pictures of both.",))
+    if not isinstance(ad, Sketch) or not isinstance(page, Sketch):
+        reasons = [each.reason for each in (ad, page) if isinstance(each, NoPicture)]
+        why = "; ".join(reasons) or "there are not pictures of both."
+        return Score(None, (f"Not compared: {why}",))
     if shape_difference(ad, page) <= _SAME_PICTURE:
         return Score(BEST, ("The page shows the ad's picture.",))
     overlap = colour_overlap(ad, page)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from pipeline_assets.analysis.offers import parse_number, read_words_file
+from pipeline_assets.analysis.offers import read_words_file
+from pipeline_assets.money import parse_number
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+(?:[.,']\d+)*")
 _ELISION = re.compile(r"^(?:[cdjlmnst]|qu)'(?=\w)|'s$")

@@ -1,10 +1,11 @@
 """Finds what a text offers: prices, discounts, free shipping and the like, in many notations.
 
-Belongs here: numbers, currencies and the words around them. Does not: comparing two texts' offers
-(`congruence_scores.py`), the words themselves (`congruence_words.yaml`).
+Belongs here: amounts and the words around them. Does not: notations (`money.py`), comparing two
+texts' offers (`congruence_scores.py`), the words themselves (`congruence_words.yaml`).
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -14,20 +15,13 @@ from typing import Any
 
 import yaml
 
+from pipeline_assets.money import NUMBER, find_money, parse_number
+
 WORDS_PATH = Path(__file__).with_name("congruence_words.yaml")
 
 _HALF = Decimal(50)
 _CONTEXT_CHARACTERS = 45  # "ab einem Bestellwert von" and a small word
-_WHOLE = Decimal(100)  # no discount is larger
-
-# 1.299,00  1,299  1 299  1'299  12.90  890.–  20,-
-_NUMBER = (
-    r"(?<![\d.,])(?:\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3}){1,4}(?!\d)(?:[.,]\d{1,2}(?!\d))?"
-    r"|\d{1,12}(?:[.,]\d{1,3}(?!\d))?)(?:[.,][-–—]{1,2})?"
-)
-_THOUSANDS = re.compile(r"['’ \u00a0\u202f]")
-_NO_CENTS = re.compile(r"[.,][-–—]{1,2}$")
-_GROUPS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}|\d{1,3}(?:[.,]\d{3}){2,}")
+_WHOLE = Decimal(100)  # nothing is sold for nothing: "100% off your worries"
 _CLAUSE_END = re.compile(r"[.!?;:\n](?:\s|$)|[|•]")
 
 
@@ -43,17 +37,23 @@ class Kind(StrEnum):
     """The price is below it: "under £60"."""
     SEVERAL = "several"
     """For more than one piece: "two pairs for $50"."""
+    RATE = "rate"
+    """For each of something, or a part of the price: "$5 a month", "4 payments of $15"."""
     OTHER = "other"
-    """Not what is to be paid: the least order, money back."""
+    """Not what is to be paid for it: the least order, money back, a deposit, a donation."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """An amount of money; `currencies` are the ISO codes that the text may mean, none if silent."""
+    """An amount of money; `currencies` are the ISO codes that the text may mean, none if silent.
+
+    `per` is what a RATE is paid for each of (month, kg, instalment, …), empty for other kinds.
+    """
 
     value: Decimal
     currencies: frozenset[str]
     kind: Kind = Kind.PRICE
+    per: str = ""
 
     def is_same_currency(self, other: "Amount") -> bool:
         """Whether nothing speaks against both being in one currency."""
@@ -64,7 +64,7 @@ class Amount:
     def __str__(self) -> str:
         # A dollar sign alone may be one of many.
         code = next(iter(self.currencies)) if len(self.currencies) == 1 else ""
-        return f"{self.value:f} {code}".strip()
+        return f"{self.value:f} {code}".strip() + (f" per {self.per}" if self.per else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +87,11 @@ class Offers:
 def find_offers(text: str, *, is_discount: bool = False) -> Offers:
     """What the text offers; `is_discount`: all of it words a discount, as a page's badge does."""
     words = load_words()
+    text = text.replace("İ", "I")  # the one letter that is longer in lower case
     rest, percents = _find_percents(text.lower(), is_discount=is_discount)
     without_shipping = words.free_shipping.sub(" ", rest)
     return Offers(
-        amounts=_find_amounts(rest, is_discount=is_discount),
+        amounts=_find_amounts(text, rest, is_discount=is_discount),
         percents=percents,
         is_shipping_free=without_shipping != rest,
         is_shipping_paid=bool(words.paid_shipping.search(without_shipping)),
@@ -100,38 +101,18 @@ def find_offers(text: str, *, is_discount: bool = False) -> Offers:
     )
 
 
-def parse_number(text: str) -> Decimal:
-    """The value of a number as people write it: 1.299,00 and 1,299 and 1 299 and 20,- alike.
-
-    A single mark with three digits behind it separates thousands, unless a 0 stands before it.
-
-    Raises: ValueError for what is no number.
-    """
-    digits = _NO_CENTS.sub("", _THOUSANDS.sub("", text.strip()))
-    marks = [mark for mark in digits if mark in ".,"]
-    if len(set(marks)) == 2:
-        last = digits.rfind(marks[-1])
-        digits = re.sub(r"[.,]", "", digits[:last]) + "." + digits[last + 1 :]
-    elif _GROUPS.fullmatch(digits):
-        digits = re.sub(r"[.,]", "", digits)
-    else:
-        digits = digits.replace(",", ".")
-    if not re.fullmatch(r"\d+(?:\.\d+)?", digits):
-        raise ValueError(f"{text!r} is not a number")
-    return Decimal(digits)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """The compiled words of `congruence_words.yaml` that offers are made of."""
 
-    money: re.Pattern[str]
     percent: re.Pattern[str]
-    currencies: dict[str, frozenset[str]]
     kinds_by_before: tuple[tuple[Kind, re.Pattern[str]], ...]
     kinds_by_after: tuple[tuple[Kind, re.Pattern[str]], ...]
+    units_by_before: tuple[tuple[str, re.Pattern[str]], ...]
+    units_by_after: tuple[tuple[str, re.Pattern[str]], ...]
     percent_before: re.Pattern[str]
     percent_after: re.Pattern[str]
+    no_discount_after: tuple[re.Pattern[str], ...]
     half_price: re.Pattern[str]
     free_shipping: re.Pattern[str]
     of_shipping: re.Pattern[str]
@@ -145,39 +126,39 @@ class Words:
 def load_words() -> Words:
     """The words, read and compiled once."""
     document = read_words_file()
-    offers: dict[str, str] = document["offers"]
-    currencies = {
-        sign.lower(): frozenset(str(codes).split())
-        for sign, codes in document["currencies"].items()
-    } | {code.lower(): frozenset({code}) for code in document["currency_codes"].split()}
-    sign = "|".join(
-        rf"{re.escape(name)}(?!\w)" if name[-1].isalpha() else re.escape(name)
-        for name in sorted(currencies, key=len, reverse=True)
-    )
+    offers: dict[str, Any] = document["offers"]
+    units: dict[str, str] = offers["per"]
     after_word = "|".join([offers["off_after"], offers["percent_after"]])
     return Words(
-        money=_compile(
-            rf"(?<!\w)(?P<sign>{sign})\s?(?P<number>{_NUMBER})"
-            rf"|(?P<number2>{_NUMBER})\s?(?P<sign2>{sign})"
-        ),
         percent=_compile(
-            rf"(?P<minus>[-–−]\s?)?(?P<number>{_NUMBER})\s?(?:%|٪|％|percent\b"
+            rf"(?P<minus>[-–−]\s?)?(?P<number>{NUMBER})\s?(?:%|٪|％|percent\b"
             r"|per cent\b|prozent\b|pour ?cent\b|por ciento\b|per cento\b)"
         ),
-        currencies=currencies,
         kinds_by_before=(
             (Kind.SEVERAL, _before(offers["several_before"])),
-            (Kind.OTHER, _before(offers["orders_before"])),
+            (Kind.OTHER, _before(f"{offers['orders_before']}|{offers['not_price_before']}")),
+            (Kind.OTHER, _before(offers["just_before"], small_words=0)),
             (Kind.BEFORE, _before(offers["was_before"])),
             (Kind.CEILING, _before(offers["under_before"])),
             (Kind.OFF, _before(offers["off_before"])),
         ),
         kinds_by_after=(
             (Kind.OTHER, _after(f"{offers['orders_after']}|{offers['not_price_after']}")),
+            (Kind.OTHER, _after(offers["just_after"], small_words=0)),
+            (Kind.BEFORE, _after(offers["just_was_after"], small_words=0)),
             (Kind.OFF, _after(offers["off_after"])),
         ),
+        units_by_before=(
+            ("instalment", _before(offers["instalment_before"])),
+            *((unit, _before(words)) for unit, words in units.items()),
+        ),
+        units_by_after=tuple((unit, _after(words)) for unit, words in units.items()),
         percent_before=_before(offers["off_before"]),
         percent_after=_after(after_word),
+        no_discount_after=(
+            _after(offers["not_price_after"]),
+            _after(offers["share_after"], small_words=0),
+        ),
         half_price=_compile(offers["half_price"]),
         free_shipping=_compile(offers["free_shipping"]),
         of_shipping=_compile(
@@ -201,12 +182,12 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)  # of lower case, as the texts are: twice as fast as ignoring it
 
 
-def _before(words: str) -> re.Pattern[str]:
-    return _compile(rf"(?<!\w)(?:{words})[\s:]*(?:[^\W\d]+\s){{0,2}}$")
+def _before(words: str, *, small_words: int = 2) -> re.Pattern[str]:
+    return _compile(rf"(?<!\w)(?:{words})(?!\w)[\s:]*(?:[^\W\d]+\s){{0,{small_words}}}$")
 
 
-def _after(words: str) -> re.Pattern[str]:
-    return _compile(rf"^\s?(?:[^\W\d]+\s){{0,2}}(?:{words})(?!\w)")
+def _after(words: str, *, small_words: int = 2) -> re.Pattern[str]:
+    return _compile(rf"^\s?(?:[^\W\d]+\s){{0,{small_words}}}(?:{words})(?!\w)")
 
 
 def _find_percents(text: str, *, is_discount: bool) -> tuple[str, tuple[Decimal, ...]]:
@@ -216,8 +197,10 @@ def _find_percents(text: str, *, is_discount: bool) -> tuple[str, tuple[Decimal,
     for match in words.percent.finditer(text):
         value = parse_number(match["number"])
         before, after = _context(text, match.start(), match.end())
-        is_off = match["minus"] or words.percent_before.search(before)
-        if value <= _WHOLE and (is_discount or is_off or words.percent_after.search(after)):
+        is_off = words.percent_before.search(before) or words.percent_after.search(after)
+        is_share = any(pattern.search(after) for pattern in words.no_discount_after)
+        is_meant = is_discount or match["minus"] or (is_off and not is_share)
+        if is_meant and value < _WHOLE:
             percents.append(value)
     rest = words.percent.sub(lambda match: " " * len(match.group()), text)
     if not percents and words.half_price.search(text):
@@ -225,34 +208,49 @@ def _find_percents(text: str, *, is_discount: bool) -> tuple[str, tuple[Decimal,
     return rest, tuple(dict.fromkeys(percents))
 
 
-def _find_amounts(text: str, *, is_discount: bool) -> tuple[Amount, ...]:
-    words = load_words()
+def _find_amounts(text: str, rest: str, *, is_discount: bool) -> tuple[Amount, ...]:
+    """The amounts in the text; `rest` is the same in lower case, without percentages."""
     found = []
-    for match in words.money.finditer(text):
-        sign, number = match["sign"] or match["sign2"], match["number"] or match["number2"]
-        kind = _kind(text, match.start(), match.end())
+    for money in find_money(text):
+        kind, unit = _kind(rest, money.start, money.end) if money.value else (Kind.OTHER, "")
         if is_discount and kind == Kind.PRICE:
             kind = Kind.OFF
-        found.append(Amount(parse_number(number), words.currencies[sign], kind))
+        found.append(Amount(money.value, money.currencies, kind, unit))
     return tuple(dict.fromkeys(found))
 
 
-def _kind(text: str, start: int, end: int) -> Kind:
+_FOR_EACH = {
+    Kind.PRICE: Kind.RATE,
+    Kind.CEILING: Kind.RATE,
+    Kind.SEVERAL: Kind.RATE,
+    Kind.OFF: Kind.OTHER,
+}
+"""What an amount is for that is paid, or saved, for each of something."""
+
+
+def _kind(text: str, start: int, end: int) -> tuple[Kind, str]:
+    """What the amount is for; of a rate also what it is paid for each of."""
     words = load_words()
     before, after = _context(text, start, end)
     if words.of_shipping.search(before):
-        return Kind.OTHER
-    for kind, pattern in words.kinds_by_after:
-        if pattern.search(after):
-            return kind
-    for kind, pattern in words.kinds_by_before:
-        if pattern.search(before):
-            return kind
-    return Kind.PRICE
+        return Kind.OTHER, ""
+    kind = Kind(
+        _first(words.kinds_by_after, after) or _first(words.kinds_by_before, before) or Kind.PRICE
+    )
+    unit = _first(words.units_by_after, after) or _first(words.units_by_before, before)
+    if unit:
+        kind = _FOR_EACH.get(kind, kind)
+    return kind, unit if kind == Kind.RATE else ""
+
+
+def _first(patterns: Iterable[tuple[str, re.Pattern[str]]], text: str) -> str:
+    """The name of the first pattern that the text has; empty without one."""
+    return next((name for name, pattern in patterns if pattern.search(text)), "")
 
 
 def _context(text: str, start: int, end: int) -> tuple[str, str]:
     """What stands before and after in the same clause."""
+    end += text.startswith("kr.", end - 2)  # an abbreviation's dot ends no clause
     before = text[max(start - _CONTEXT_CHARACTERS, 0) : start]
     after = text[end : end + _CONTEXT_CHARACTERS]
     return _CLAUSE_END.split(before)[-1], _CLAUSE_END.split(after)[0]

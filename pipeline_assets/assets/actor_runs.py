@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -25,33 +25,6 @@ _HEADROOM = 1.25  # actors repeat rows, and add what nobody asked for
 _RUN = "apify_run"
 
 Item = TypeVar("Item")
-
-
-def gather_items(
-    attempt: Attempt, actor: ApifyActor, run_input: Mapping[str, Any], *, wanted: int
-) -> ActorItems:
-    """The items of a run of the actor; one that an earlier attempt paid for is gone on with.
-
-    There may be a quarter more of them than are wanted, to make up for repeated and foreign ones.
-    It is forgotten by `store_rows`. Raises: PipelineError, as `ApifyClient.gather` does.
-    """
-    from pipeline_assets.sources.apify import Order  # noqa: PLC0415
-
-    runtime = attempt.brand.max_runtime(home_job(attempt.dataset.key))
-    attempt.heartbeat.progress(0, stage=f"waiting for {actor.actor}")
-    order = Order(
-        actor=actor.actor,
-        run_input={**run_input, **actor.input},
-        max_items=math.ceil(_HEADROOM * wanted),
-        deadline=attempt.started_at + _RUNTIME_SHARE * runtime,
-        memory=_StoredRun(attempt),
-        on_progress=lambda done: attempt.heartbeat.progress(done, stage="rows read"),
-    )
-    with attempt.installation.apify_client(actor) as client:
-        found = client.gather(order)
-    how = "an earlier attempt's run" if found.is_resumed else "run"
-    attempt.log(f"{len(found.items)} rows of {how} {found.run_id} of {actor.actor}")
-    return found
 
 
 def store_rows(attempt: Attempt, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -156,3 +129,85 @@ class RowReader(Generic[Item]):
         lacking = ", ".join(f"{name} ({count})" for name, count in self.lacking.most_common(5))
         because = f"; missing or wrong: {lacking}" if lacking else ""
         return f"{self.rejected} of {self.total} rows cannot be read{because}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorRows(Generic[Item]):
+    """What a run gave: the items, each with its row, and all that it was asked for."""
+
+    items: list[tuple[Item, Any]]
+    reader: RowReader[Item | None]
+    run_input: Mapping[str, Any]
+    run: ActorItems
+
+    def metadata(self) -> dict[str, Any]:
+        """The run and the counts of its rows for Dagster's page."""
+        return {
+            **self.reader.metadata(),
+            "actor_run": self.run.run_id,
+            "actor_run_was_resumed": self.run.is_resumed,
+        }
+
+
+def gather_rows(
+    attempt: Attempt,
+    actor: ApifyActor,
+    run_input: Mapping[str, Any],
+    *,
+    wanted: int,
+    read: Callable[[Any], Item | None],
+    nothing: str,
+) -> ActorRows[Item]:
+    """The rows of a run of the actor; one that an earlier attempt paid for is gone on with.
+
+    There may be a quarter more of them than are wanted, to make up for repeated and foreign ones.
+    `read` is `RowReader`'s, or gives None for a row that nobody asked for; `nothing` says what a
+    run gave that gave nothing else. The run is forgotten by `store_rows`.
+
+    Raises:
+        InvalidConfigError: the rows are of no use, and the next attempt starts another run.
+        PipelineError: as `ApifyClient.gather` does.
+    """
+    asked = {**run_input, **actor.input}
+    run = _gather_items(attempt, actor, asked, max_items=math.ceil(_HEADROOM * wanted))
+    reader = RowReader(f"the actor {actor.actor}", read)
+    items = [(item, row) for item, row in reader.read_all(run.items) if item is not None]
+    try:
+        reader.refuse_changed_schema()
+        _refuse_nothing(items, f"Run {run.run_id} of the actor {actor.actor} gave {nothing}.")
+    except InvalidConfigError:
+        _StoredRun(attempt).forget()
+        raise
+    return ActorRows(items=items, reader=reader, run_input=asked, run=run)
+
+
+def _refuse_nothing(items: Sequence[Any], problem: str) -> None:
+    """A run that gives nothing has not done its work: scrapers that are kept out end so too."""
+    if not items:
+        raise InvalidConfigError(
+            f"{problem} What was stored before is kept.",
+            advice="Look at the run on Apify: the actor may have been kept out, or what it was "
+            "asked for or its `input` may be wrong. The next sync starts another run.",
+        )
+
+
+def _gather_items(
+    attempt: Attempt, actor: ApifyActor, run_input: Mapping[str, Any], *, max_items: int
+) -> ActorItems:
+    from pipeline_assets.sources.apify import Order  # noqa: PLC0415
+
+    runtime = attempt.brand.max_runtime(home_job(attempt.dataset.key))
+    attempt.heartbeat.progress(0, stage=f"waiting for {actor.actor}")
+    order = Order(
+        actor=actor.actor,
+        run_input=run_input,
+        max_items=max_items,
+        deadline=attempt.started_at + _RUNTIME_SHARE * runtime,
+        memory=_StoredRun(attempt),
+        on_progress=lambda done: attempt.heartbeat.progress(done, stage="rows read"),
+    )
+    with attempt.installation.apify_client(actor) as client:
+        found = client.gather(order)
+    how = "an earlier attempt's run" if found.is_resumed else "run"
+    attempt.log(f"{len(found.items)} rows of {how} {found.run_id} of {actor.actor}")
+    return found

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.assets.actor_runs import (
     READABLE_CHECK,
-    RowReader,
-    gather_items,
+    gather_rows,
     store_rows,
 )
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
@@ -47,21 +46,15 @@ def amazon_reviews(attempt: Attempt) -> Outcome:
             f"Brand {attempt.brand.id!r} names no products on Amazon.",
             advice="Give it a source `amazon` with ASINs and an actor.",
         )
-    actor = source.actor
-    items = gather_items(
+    gathered = gather_rows(
         attempt,
-        actor,
+        source.actor,
         source_rows.build_actor_input(source.asins, source.country, source.max_reviews),
         wanted=source.max_reviews * len(source.asins),
+        read=partial(source_rows.read_actor_row, asins=frozenset(source.asins)),
+        nothing=f"no review of {', '.join(source.asins[:5])} in {source.country}",
     )
-    reader = RowReader(
-        f"the actor {actor.actor}",
-        partial(source_rows.read_actor_row, asins=frozenset(source.asins)),
-    )
-    typed = reader.read_all(items.items)
-    reader.refuse_changed_schema()
-    found = [(review, row) for review, row in typed if review is not None]
-    _refuse_nothing(source, found, run_id=items.run_id)
+    found, reader = gathered.items, gathered.reader
     rows = _merge(attempt, source, found)
     return Outcome(
         records=store_rows(attempt, rows.values()),
@@ -71,33 +64,16 @@ def amazon_reviews(attempt: Attempt) -> Outcome:
             IDS_CHECK: _ids_check(found),
         },
         metadata={
-            **reader.metadata(),
-            "actor_run": items.run_id,
-            "actor_run_was_resumed": items.is_resumed,
+            **gathered.metadata(),
             "found": len({_key(review) for review, _ in found}),
-            "of_other_products": len(typed) - len(found),
-            "unreadable_dates": sum(1 for review, _ in found if review.problem),
+            "of_other_products": reader.total - reader.rejected - len(found),
+            "partly_read": len({_key(review) for review, _ in found if review.problem}),
         },
     )
 
 
 def _key(review: Review) -> _Key:
     return review.asin, review.review_id
-
-
-def _refuse_nothing(source: AmazonSource, found: _Found, *, run_id: str) -> None:
-    """A run that gives no review of any product has not done its work.
-
-    Raises:
-        InvalidConfigError: there is none.
-    """
-    if not found:
-        raise InvalidConfigError(
-            f"Run {run_id} of the actor {source.actor.actor} gave no review of "
-            f"{', '.join(source.asins[:5])} in {source.country}.",
-            advice="Look at the run on Apify: the ASINs, the country or the actor's `input` may be "
-            "wrong.",
-        )
 
 
 def _merge(attempt: Attempt, source: AmazonSource, found: _Found) -> dict[_Key, Row]:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+import random
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
+from pipeline_assets.datasets import JOBS
+from pipeline_assets.errors import PermanentError, PipelineError, StorageFullError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline_assets.analysis.congruence_scores import NoPicture
     from pipeline_assets.analysis.picture_sketches import Sketch
+    from pipeline_assets.sources.media_files import MediaDownloader
+
+    Picture = Sketch | NoPicture
 
 MIN_JUDGED_RATIO = 0.5
 """With fewer judged, what is seen is no picture of the brand's ads."""
 
-MAX_PAGE_PICTURES = 1_000
-"""New pages' pictures fetched in one attempt, one at a time per host: well within the job's hour.
-What is left is compared the next time."""
+MAX_HOST_FAILURES = 3
+"""A host that did not give so many pictures in a row is left alone for the run."""
+
+_PICTURE_SECONDS = 30.0  # for one, as for a page
+# After that no page's picture is asked for, and the ads are judged without what is missing: half of
+# the job's time, of which judging 10,000 ads takes a minute or two.
+_PICTURES_SECONDS = 0.5 * JOBS["congruence_reanalysis"].max_runtime.total_seconds()
 
 _DAYS = timedelta(days=28)
 
@@ -33,7 +44,8 @@ def congruence_analysis(attempt: Attempt) -> Outcome:
     """Each active ad against its landing page: message, offer, visual and tone, 0-10 with reasons.
 
     Source: the stored ads, pages and figures, judged by rules without a language model; the pages'
-    preview pictures are fetched to be compared with the ads' thumbnails, not kept. A severe
+    preview pictures are fetched to be compared with the ads' thumbnails, not kept; one that its
+    host does not give is left out, and asked for again by the next run. A severe
     mismatch (a higher price, a missing discount, another product or language, a page that is gone)
     holds the total at 6 at most. Ads and pages that have not changed keep their scores; what clicks
     and purchases of 28 days say is computed anew.
@@ -181,78 +193,116 @@ def _refreshed(
 # ---------------------------------------------------------------------------------- pictures
 
 
-def _sketch_pictures(attempt: Attempt, ads: pd.DataFrame, pages: pd.DataFrame) -> dict[str, Sketch]:
-    """Sketches of the pictures that these ads and their pages show, by the names they have there.
+def _sketch_pictures(
+    attempt: Attempt, ads: pd.DataFrame, pages: pd.DataFrame
+) -> dict[str, Picture]:
+    """What these ads' and their pages' pictures look like, or why nobody knows, by their names."""
+    from pipeline_assets.analysis.picture_sketches import Sketch  # noqa: PLC0415
 
-    A picture that cannot be had is left out: it says nothing of the ad.
-    """
     shown = ads[ads["picture_sha256"].notna()].merge(
         pages.loc[pages["state"].eq("ok") & pages["picture_key"].notna()], on="url"
     )
-    addresses = dict(zip(shown["picture_key"], shown["image_url"], strict=True))
-    wanted = dict(sorted(addresses.items())[:MAX_PAGE_PICTURES])
-    of_pages = _fetch_sketches(attempt, wanted)
-    compared = shown[shown["picture_key"].isin(list(of_pages))]
-    return of_pages | _stored_sketches(attempt, sorted(set(compared["picture_sha256"])))
+    of_pages = _fetch_pictures(
+        attempt, dict(zip(shown["picture_key"], shown["image_url"], strict=True))
+    )
+    sketched = [name for name, picture in of_pages.items() if isinstance(picture, Sketch)]
+    compared = shown[shown["picture_key"].isin(sketched)]
+    return of_pages | _stored_pictures(attempt, sorted(set(compared["picture_sha256"])))
 
 
-def _stored_sketches(attempt: Attempt, hashes: Iterable[str]) -> dict[str, Sketch]:
+def _stored_pictures(attempt: Attempt, hashes: Iterable[str]) -> dict[str, Picture]:
+    from pipeline_assets.analysis.congruence_scores import NoPicture  # noqa: PLC0415
     from pipeline_assets.analysis.picture_sketches import read_sketch  # noqa: PLC0415
 
-    sketches = {}
+    pictures: dict[str, Picture] = {}
     for sha256 in hashes:
         try:
             with attempt.installation.media.open(sha256) as file:
-                sketches[sha256] = read_sketch(file)
+                pictures[sha256] = read_sketch(file)
         except (FileNotFoundError, ValueError) as error:
             attempt.log(f"The thumbnail {sha256} is not compared: {error}")
-    return sketches
+            reason = "the ad's stored thumbnail cannot be read."
+            pictures[sha256] = NoPicture(reason, is_final=isinstance(error, ValueError))
+    return pictures
 
 
-def _fetch_sketches(attempt: Attempt, addresses: Mapping[str, str]) -> dict[str, Sketch]:
-    """Sketches of pictures on the web by name; one request at a time for each host."""
-    from pipeline_assets.analysis.picture_sketches import Sketch, read_sketch  # noqa: PLC0415
-    from pipeline_assets.errors import (  # noqa: PLC0415
-        CredentialError,
-        RateLimitedError,
-        SourceRejectedError,
-    )
+def _fetch_pictures(attempt: Attempt, addresses: Mapping[str, str]) -> dict[str, Picture]:
+    """The pictures on the web by name: of each host one after the other, as long as there is time.
+
+    Raises: StorageFullError.
+    """
+    from pipeline_assets.analysis.congruence_scores import NoPicture  # noqa: PLC0415
+    from pipeline_assets.sources.media_examination import MediaLimits  # noqa: PLC0415
     from pipeline_assets.sources.media_files import MediaDownloader  # noqa: PLC0415
 
-    busy = {_host(address): threading.Lock() for address in addresses.values()}
-    sketches: dict[str, Sketch] = {}
-    if not addresses:
-        return sketches
+    names = list(addresses)
+    # In another order each time: three that their host never gives must not always stand first.
+    random.Random(attempt.run_id).shuffle(names)  # noqa: S311 - guards nothing
+    by_host: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        by_host[_host(addresses[name])][name] = addresses[name]
+    pictures: dict[str, Picture] = {}
+    deadline = time.monotonic() + _PICTURES_SECONDS
+    limits = MediaLimits(total_seconds=_PICTURE_SECONDS)
     with (
         attempt.installation.public_http(attempt.brand) as http,
-        MediaDownloader(http) as downloader,
+        MediaDownloader(http, limits=limits, retry_pauses_seconds=()) as downloader,
     ):
-
-        def fetch(name: str) -> Sketch:
-            try:
-                with (
-                    busy[_host(addresses[name])],
-                    downloader.fetch_image(addresses[name]) as file,
-                    file.path.open("rb") as data,
-                ):
-                    return read_sketch(data)
-            except (RateLimitedError, CredentialError, ValueError) as error:
-                # One shop's refusal is no reason to stop with the others.
-                raise SourceRejectedError(str(error)) from error
-
-        for name, result in downloader.download_all(
-            addresses,
-            fetch,
+        for host, found in downloader.download_all(
+            by_host,
+            lambda host: dict(_ask_host(downloader, by_host[host], deadline)),
             concurrency=attempt.installation.settings.download_concurrency,
             on_progress=lambda done: attempt.heartbeat.progress(
-                done, len(addresses), "pictures of pages"
+                done, len(by_host), "hosts of pages' pictures"
             ),
         ):
-            if isinstance(result, Sketch):
-                sketches[name] = result
-            else:
-                attempt.log(f"A page's picture is not compared: {result}")
-    return sketches
+            if isinstance(found, PipelineError):
+                raise found
+            pictures |= found
+            missing = [each.reason for each in found.values() if isinstance(each, NoPicture)]
+            if missing:
+                attempt.log(f"{len(missing)} pictures of {host} are not compared: {missing[0]}")
+    return pictures
+
+
+def _ask_host(
+    downloader: MediaDownloader, addresses: Mapping[str, str], deadline: float
+) -> Iterator[tuple[str, Picture]]:
+    """What one host gives, by name; `deadline` is of `time.monotonic`.
+
+    Raises: StorageFullError.
+    """
+    from pipeline_assets.analysis.congruence_scores import NoPicture  # noqa: PLC0415
+
+    failures = 0
+    for name, address in addresses.items():
+        if failures == MAX_HOST_FAILURES:
+            reason = f"the host of the page's picture did not give {failures} others in a row."
+            yield name, NoPicture(reason, is_final=False)
+        elif time.monotonic() >= deadline:
+            yield name, NoPicture("there was no time for the page's picture.", is_final=False)
+        else:
+            picture = _fetch_picture(downloader, address)
+            has_failed = isinstance(picture, NoPicture) and not picture.is_final
+            failures = failures + 1 if has_failed else 0
+            yield name, picture
+
+
+def _fetch_picture(downloader: MediaDownloader, address: str) -> Picture:
+    """The picture, or why it cannot be had. Raises: StorageFullError."""
+    from pipeline_assets.analysis.congruence_scores import NoPicture  # noqa: PLC0415
+    from pipeline_assets.analysis.picture_sketches import read_sketch  # noqa: PLC0415
+
+    try:
+        with downloader.fetch_image(address) as file, file.path.open("rb") as data:
+            return read_sketch(data)
+    except StorageFullError:
+        raise
+    except PipelineError as error:
+        reason = f"the page's picture cannot be had: {error}"
+        return NoPicture(reason, is_final=isinstance(error, PermanentError))
+    except ValueError:
+        return NoPicture("the page's picture cannot be read.", is_final=True)
 
 
 # ------------------------------------------------------------------------------------ checks

@@ -39,9 +39,9 @@ _MOST_SECONDS = 0.75 * JOBS["landing_page_scrape"].max_runtime.total_seconds()
 def landing_pages(attempt: Attempt) -> Outcome:
     """What the pages say that active ads lead to: heading, first words, product, price, discount.
 
-    Source: the pages themselves over HTTP, as robots.txt allows, one at a time per host, without a
-    browser. A page that cannot be read now keeps what it said when it last could, beside the state
-    of now; the contents seen are kept in `versions`.
+    Source: the pages themselves over HTTP, as robots.txt allows, in a run one at a time per host,
+    without a browser. A page that cannot be read now keeps what it said when it last could, beside
+    the state of now; the contents seen are kept in `versions`.
 
     Check: at most a fifth of the pages are missing, refused or without an answer; at most half
     cannot be read for this or another reason (blocked, disallowed, need a browser); and of the

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 KEPT_FOR = timedelta(days=180)
 """How long an ad that is no longer found is remembered: half a year shows what was seasonal."""
+
+UNKNOWN_SEARCH = "actor"
+"""What has found an actor's ad whose search cannot be told."""
 
 Row = dict[str, Any]
 
@@ -54,15 +59,20 @@ def find_clashes(ads: Iterable[FoundAd]) -> list[str]:
     return sorted(ad_id for ad_id, hashes in contents.items() if len(hashes) > 1)
 
 
-def first_ads(ads: Iterable[FoundAd], count: int) -> list[FoundAd]:
-    """What was sent of the first `count` different ads, repeated ones too."""
-    kept: set[str] = set()
-    found = []
+def share_ads(ads: Sequence[FoundAd], count: int) -> tuple[list[FoundAd], list[FoundAd]]:
+    """What was sent of at most `count` different ads, repeated ones too, and what was of others.
+
+    The searches have equal shares; what one does not need goes to those that have found more.
+    """
+    turn_of: dict[str, int] = {}
+    turns: Counter[str] = Counter()
     for each in ads:
-        if each.ad.library_ad_id in kept or len(kept) < count:
-            kept.add(each.ad.library_ad_id)
-            found.append(each)
-    return found
+        if each.ad.library_ad_id not in turn_of:
+            turn_of[each.ad.library_ad_id] = turns[each.matched_by]
+            turns[each.matched_by] += 1
+    shared = set(sorted(turn_of, key=turn_of.__getitem__)[:count])
+    kept = [each for each in ads if each.ad.library_ad_id in shared]
+    return kept, [each for each in ads if each.ad.library_ad_id not in shared]
 
 
 def merge_ads(
@@ -71,12 +81,14 @@ def merge_ads(
     *,
     brand_id: str,
     now: datetime,
-    are_all_seen: bool,
+    searches: AbstractSet[str],
+    unfinished: AbstractSet[str],
 ) -> dict[str, Row]:
     """The rows to store by library id, each with every column.
 
     An ad found by several searches is the first one's. One that is no longer found stays for 180
-    days and is no longer active, unless `are_all_seen` is False: then nothing is known of it.
+    days, and is no longer active unless its search is `unfinished`: then nothing is known of it.
+    One whose search is none of the `searches` any more goes.
     """
     rows: dict[str, Row] = {}
     for each in found:
@@ -84,8 +96,10 @@ def merge_ads(
             known = stored.get(each.ad.library_ad_id)
             rows[each.ad.library_ad_id] = _row(each, known, brand_id=brand_id, now=now)
     for library_ad_id, row in stored.items():
-        if library_ad_id not in rows and now - row["last_seen_at"] <= KEPT_FOR:
-            is_active = row["is_active"] and not are_all_seen
+        search = row["matched_by"]
+        found_by = searches if search == UNKNOWN_SEARCH else searches & {search}
+        if library_ad_id not in rows and found_by and now - row["last_seen_at"] <= KEPT_FOR:
+            is_active = row["is_active"] and bool(found_by & unfinished)
             rows[library_ad_id] = {**row, "is_active": is_active, "fetched_at": now}
     _name_duplicates(rows.values())
     return rows
@@ -128,7 +142,7 @@ def _row(found: FoundAd, known: Row | None, *, brand_id: str, now: datetime) -> 
         "raw": without_secrets(found.raw),
         "first_seen_at": known["first_seen_at"] if known else now,
         "last_seen_at": now,
-        "error": None,
+        "error": ad.problem,
         "fetched_at": now,
     }
 

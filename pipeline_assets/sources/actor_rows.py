@@ -1,15 +1,16 @@
 """Reading rows of actors, whose field names and notations change from one to the next.
 
-Belongs here: names written alike, texts without markup, dates in any notation. Does not: which
-fields a row of ads or reviews has (`library_ads.py`, `amazon_reviews.py`).
+Belongs here: names written alike, texts without markup, dates in any notation, what a row can do
+without. Does not: which fields a row of ads or reviews has (`library_ads.py`, `amazon_reviews.py`).
 """
 
 import contextlib
 import html
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
@@ -20,13 +21,32 @@ _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
 _LINES = re.compile(r" *\n\s*\n\s*| *\n *")
 _INSTANT = TypeAdapter(datetime)
-_ENGLISH_MONTH = (
-    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
-    r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
-)
+_MONTHS_BY_LANGUAGE = """
+jan feb mar apr may jun jul aug sep oct nov dec
+january february march april may june july august september october november december
+januar februar märz april mai juni juli august september oktober november dezember
+janvier février mars avril mai juin juillet août septembre octobre novembre décembre
+enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
+gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre
+janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro
+januari februari maart april mei juni juli augustus september oktober november december
+januari februari mars april maj juni juli augusti september oktober november december
+stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia
+ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık
+يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر
+"""
+_MONTHS = {"sept": 9} | {
+    name: number
+    for months in _MONTHS_BY_LANGUAGE.strip().splitlines()
+    for number, name in enumerate(months.split(), start=1)
+}
+_DAY = r"\b(?P<day>\d{1,2})(?:st|nd|rd|th|er|o)?"  # compatible form makes "o" of "º"
+_MONTH = r"(?P<month>[^\W\d_]+)"
+_YEAR = r"(?P<year>\d{4})\b"
 _WORDED_DATES = (
-    re.compile(rf"\b{_ENGLISH_MONTH} +(?P<day>\d{{1,2}}),? +(?P<year>\d{{4}})\b", re.IGNORECASE),
-    re.compile(rf"\b(?P<day>\d{{1,2}})\.? +{_ENGLISH_MONTH} +(?P<year>\d{{4}})\b", re.IGNORECASE),
+    re.compile(rf"{_DAY}\W+(?:de\W+)?{_MONTH}\W+(?:del?\W+)?{_YEAR}"),
+    re.compile(rf"\b{_MONTH}\W+{_DAY}\W+{_YEAR}"),
+    re.compile(r"\b(?P<year>\d{4})年 ?(?P<month>\d{1,2})月 ?(?P<day>\d{1,2})日"),
 )
 
 
@@ -42,6 +62,9 @@ class ActorRow(BaseModel):
     """A row by its folded names; fields that nobody asked for do not matter."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+
+RowT = TypeVar("RowT", bound=ActorRow)
 
 
 def fold(value: Any) -> Any:
@@ -96,7 +119,7 @@ def plain_text(value: Any) -> str | None:
 
 
 def read_date(value: Any) -> date:
-    """The day that a Unix time, an ISO text or an English date names, in UTC.
+    """The day that a Unix time, an ISO text or a date in a shop's language names, in UTC.
 
     Raises: ValueError for anything else.
     """
@@ -108,12 +131,39 @@ def read_date(value: Any) -> date:
 
 
 def _read_worded_date(text: str) -> date:
+    compatible = unicodedata.normalize("NFKC", text)
     for pattern in _WORDED_DATES:
-        if found := pattern.search(text):
-            worded = f"{found['day']} {found['month'][:3]} {found['year']}"
-            with contextlib.suppress(ValueError):  # a day that the month does not have
-                return datetime.strptime(worded, "%d %b %Y").replace(tzinfo=UTC).date()
+        for found in pattern.finditer(compatible):
+            named = found["month"]
+            month = int(named) if named.isdecimal() else _MONTHS.get(named.casefold(), 0)
+            with contextlib.suppress(ValueError):  # no month, or a day that it does not have
+                return date(int(found["year"]), month, int(found["day"]))
     raise ValueError(f"{text[:60]!r} is no date")
+
+
+def read_fields(
+    model: type[RowT], folded: Mapping[str, Any], shown_names: Mapping[str, str]
+) -> tuple[RowT, str | None]:
+    """A row's fields, and what is wrong with those that it can do without: they are left out.
+
+    Those are the ones that have a default. `shown_names` tells folded names as actors write them.
+
+    Raises: UnreadableRowError, when another field is missing or wrong.
+    """
+    row = dict(folded)
+    problems: list[str] = []
+    while True:
+        try:
+            fields = model.model_validate(row)
+        except ValidationError as error:
+            names = {str(each["loc"][0]) for each in error.errors(include_url=False)}
+        else:
+            return fields, f"Left out as unreadable: {', '.join(problems)}." if problems else None
+        if missing := names - row.keys():
+            raise UnreadableRowError(sorted(shown_names.get(name, name) for name in missing))
+        for name in sorted(names):
+            value = redact(repr(row.pop(name)))[:60]
+            problems.append(f"{shown_names.get(name, name)} {value}")
 
 
 def _text_of(value: Any) -> Any:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, AliasPath, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from pipeline_assets.sources.actor_rows import (
     ActorRow,
+    Day,
     Text,
     UnreadableRowError,
     fold,
-    read_date,
+    read_fields,
 )
 
 DOMAINS = {
@@ -73,8 +74,11 @@ _COUNTRY_NAMES = {
 }
 _REVIEWED_IN = re.compile(r"reviewed in (?:the )?(.+?)(?: on |$)", re.IGNORECASE)
 _REVIEW_ID = re.compile(r"\bR[A-Z0-9]{8,16}\b")
-_STARS = re.compile(r"[0-5]")
-_EXACT_STARS = re.compile(r"[0-5][.,]\d")
+_STARS = re.compile(r"\d+(?:[.,]\d+)?")
+_BADGE = re.compile(
+    r"(?!.*\b(?:un|(?:not|non|nicht|no)\b)).*(?:v[eé]rifi|weryfi|potwierdz|doğrulanmış|で購入|معتمد)",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"\d[\d,. ]*")
 
 
@@ -117,9 +121,9 @@ def build_actor_input(asins: Sequence[str], country: str, max_reviews: int) -> d
 
 
 def _read_stars(value: Any) -> Any:
-    """Whole stars of 4, "4.0", "4,0 von 5 Sternen" or "5つ星のうち4.0"."""
-    found = _EXACT_STARS.search(str(value)) or _STARS.search(str(value))
-    return round(float(found[0].replace(",", "."))) if found else value
+    """Whole stars of 4, "4.0", "4,0 von 5 Sternen" or "5つ星のうち4": the lesser number."""
+    found = _STARS.findall(str(value))
+    return round(min(float(each.replace(",", ".")) for each in found)) if found else value
 
 
 def _read_count(value: Any) -> Any:
@@ -128,6 +132,11 @@ def _read_count(value: Any) -> Any:
         found = _NUMBER.search(value)
         return int(re.sub(r"\D", "", found[0])) if found else int("one " in value.lower())
     return value
+
+
+def _read_badge(value: Any) -> Any:
+    """True for the words by which a shop marks a purchase as verified."""
+    return True if isinstance(value, str) and _BADGE.match(value) else value
 
 
 def _read_review_id(value: Any) -> Any:
@@ -167,7 +176,7 @@ class _Review(ActorRow):
             "reviewdescription", "reviewtext", "text", "body", "content", "review"
         ),
     )
-    date: Any = Field(
+    reviewed_on: Day = Field(
         None, validation_alias=AliasChoices("date", "reviewdate", "reviewedon", "reviewedin")
     )
     country_code: Text = Field(None, validation_alias=AliasChoices("countrycode", "country"))
@@ -181,7 +190,7 @@ class _Review(ActorRow):
             "variant", "variantattributes", "variation", "variationlist", "style"
         ),
     )
-    is_verified: bool = Field(
+    is_verified: Annotated[bool, BeforeValidator(_read_badge)] = Field(
         default=False, validation_alias=AliasChoices("isverified", "verifiedpurchase", "verified")
     )
     helpful_votes: Annotated[int, BeforeValidator(_read_count)] = Field(
@@ -192,7 +201,12 @@ class _Review(ActorRow):
     )
 
 
-_SHOWN_NAMES = {"reviewid": "reviewId", "ratingscore": "ratingScore"}
+_SHOWN_NAMES = {
+    "reviewid": "reviewId",
+    "ratingscore": "ratingScore",
+    "isverified": "isVerified",
+    "reviewedin": "reviewedIn",
+}
 _ASIN_NAMES = ("asin", "productasin", "originalasin", "productoriginalasin", "parentasin")
 
 
@@ -207,26 +221,18 @@ def read_actor_row(row: Any, *, asins: Collection[str]) -> Review | None:
     told = [str(folded[name]) for name in _ASIN_NAMES if name in folded]
     problems = [] if told else ["asin"]
     try:
-        review = _Review.model_validate(folded)
-    except ValidationError as error:
-        names = {str(each["loc"][0]) for each in error.errors(include_url=False)}
-        problems += [_SHOWN_NAMES.get(name, name) for name in sorted(names)]
-        raise UnreadableRowError(problems) from None
+        review, problem = read_fields(_Review, folded, _SHOWN_NAMES)
+    except UnreadableRowError as error:
+        raise UnreadableRowError([*problems, *error.fields]) from None
     if not (review.title or review.body):
         problems.append("reviewDescription")
     if problems:
         raise UnreadableRowError(problems)
     asin = next((each for each in told if each in asins), None)
-    return _to_review(review, asin) if asin else None
+    return _to_review(review, asin, problem) if asin else None
 
 
-def _to_review(review: _Review, asin: str) -> Review:
-    reviewed_on, problem = None, None
-    if review.date is not None:
-        try:
-            reviewed_on = read_date(review.date)
-        except ValueError as error:
-            problem = f"The date of the review cannot be read: {error}."
+def _to_review(review: _Review, asin: str, problem: str | None) -> Review:
     return Review(
         review_id=review.review_id,
         asin=asin,
@@ -234,7 +240,7 @@ def _to_review(review: _Review, asin: str) -> Review:
         rating=review.rating,
         title=review.title,
         body=review.body,
-        reviewed_on=reviewed_on,
+        reviewed_on=review.reviewed_on,
         country=_country(review.country_code) or _country_reviewed_in(review.reviewed_in),
         language=review.language,
         variant=review.variant,

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import AliasChoices, AliasPath, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from pipeline_assets.sources.actor_rows import (
     ActorRow,
@@ -19,6 +19,7 @@ from pipeline_assets.sources.actor_rows import (
     Text,
     UnreadableRowError,
     fold,
+    read_fields,
 )
 
 _MACRO = re.compile(r"\{\{[^{}]+\}\}")
@@ -28,7 +29,10 @@ LIBRARY_URL = "https://www.facebook.com/ads/library/"
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryAd:
-    """One ad; `found_by`: the words of the search that found it, where the source tells."""
+    """One ad; `found_by`: the words of the search that found it, where the source tells.
+
+    `problem` says which of its lesser fields could not be read.
+    """
 
     library_ad_id: str
     page_id: str | None
@@ -49,6 +53,7 @@ class LibraryAd:
     languages: tuple[str, ...]
     eu_reach: int | None
     found_by: str | None = None
+    problem: str | None = None
 
 
 def library_url(library_ad_id: str) -> str:
@@ -87,6 +92,11 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value
+
+
+def _read_state(value: Any) -> Any:
+    words = {"active": True, "inactive": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _address_in(names: Sequence[str]) -> BeforeValidator:
@@ -161,7 +171,9 @@ class _Ad(_Content):
     stopped_on: Day = Field(
         None, validation_alias=AliasChoices("enddate", "enddateformatted", "addeliverystoptime")
     )
-    is_active: bool | None = Field(None, validation_alias=AliasChoices("isactive", "active"))
+    is_active: Annotated[bool | None, BeforeValidator(_read_state)] = Field(
+        None, validation_alias=AliasChoices("isactive", "active")
+    )
     platforms: Words = Field(
         (), validation_alias=AliasChoices("publisherplatform", "publisherplatforms", "platforms")
     )
@@ -192,13 +204,9 @@ def read_actor_row(row: Any, *, today: date) -> LibraryAd:
         raise UnreadableRowError(["the row, which is no object"])
     folded = fold(row)
     snapshot = folded.get("snapshot")
-    try:
-        ad = _Ad.model_validate({**folded, **(snapshot if isinstance(snapshot, dict) else {})})
-    except ValidationError as error:
-        names = (str(each["loc"][0]) for each in error.errors(include_url=False))
-        raise UnreadableRowError(sorted({_SHOWN_NAMES.get(name, name) for name in names})) from None
-    contents = (ad, *ad.cards)
-    found = _to_library_ad(ad, contents, today=today)
+    shown = snapshot if isinstance(snapshot, dict) else {}
+    ad, problem = read_fields(_Ad, {**folded, **shown}, _SHOWN_NAMES)
+    found = _to_library_ad(ad, (ad, *ad.cards), today=today, problem=problem)
     lacking = []
     if not (found.page_id or found.page_name):
         lacking.append("pageID or pageName")
@@ -209,7 +217,9 @@ def read_actor_row(row: Any, *, today: date) -> LibraryAd:
     return found
 
 
-def _to_library_ad(ad: _Ad, contents: Sequence[_Content], *, today: date) -> LibraryAd:
+def _to_library_ad(
+    ad: _Ad, contents: Sequence[_Content], *, today: date, problem: str | None
+) -> LibraryAd:
     is_active = ad.is_active
     if is_active is None:
         is_active = ad.stopped_on is None or ad.stopped_on >= today
@@ -234,6 +244,7 @@ def _to_library_ad(ad: _Ad, contents: Sequence[_Content], *, today: date) -> Lib
         languages=_distinct(ad.languages),
         eu_reach=ad.eu_reach,
         found_by=ad.found_by,
+        problem=problem,
     )
 
 

@@ -290,7 +290,7 @@ class PublicHttp:
 
         `total_seconds` covers everything up to the body's last byte, except that the system's name
         look-ups keep their own time. `on_redirect` is called with each address that a redirect
-        leads to, before it is asked for; what it raises ends the chain.
+        leads to, before it is asked for; what it raises ends the chain, its time is not counted.
 
         Raises: AddressRefusedError, TooManyRedirectsError, SourceUnavailableError.
         """
@@ -319,7 +319,9 @@ class PublicHttp:
                     f"{shown_url(redirects[0])} redirects more than {MAX_REDIRECTS} times."
                 )
             if on_redirect is not None:
+                called_at = time.monotonic()
                 on_redirect(target)
+                deadline += time.monotonic() - called_at
             url = target
 
     def _get(self, url: str, cookies: RequestsCookieJar, deadline: float) -> requests.Response:

@@ -1,7 +1,9 @@
 """The job `congruence_reanalysis`: ads against the simulator's shop pages, on both databases."""
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_assets.analysis.destinations import destinations
+from pipeline_assets.assets import congruence as asset
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import add_brand
 from pipeline_assets.clock import utcnow
@@ -42,7 +45,7 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 Row = dict[str, Any]
 Result = dg.ExecuteInProcessResult
-Run = Callable[[], Result]
+Run = Callable[..., Result]
 HaveSynced = Callable[..., None]
 
 
@@ -96,15 +99,49 @@ def synced(
 
 @pytest.fixture
 def run(installation: Installation, instance: dg.DagsterInstance) -> Run:
-    """Run the job `congruence_reanalysis` for acme."""
+    """Run the job `congruence_reanalysis` for acme, with settings of its own if any are given."""
 
-    def execute() -> Result:
-        definitions = build_definitions(Installation(installation.settings))
+    def execute(**settings: Any) -> Result:
+        changed = installation.settings.model_copy(update=settings)
+        definitions = build_definitions(Installation(changed))
         return definitions.resolve_job_def("congruence_reanalysis").execute_in_process(
             instance=instance, partition_key="acme", raise_on_error=False
         )
 
     return execute
+
+
+class BusyHost(ThreadingHTTPServer):
+    """Answers 503 to everything, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Busy)
+        self.paths: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Busy(BaseHTTPRequestHandler):
+    server: BusyHost
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        self.send_error(503)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy_host() -> Iterator[BusyHost]:
+    with BusyHost() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -192,6 +229,8 @@ def test_what_the_shop_breaks_is_found_and_what_it_keeps_is_praised(
         else:
             kept += 1
     assert kept >= 3
+    severe = sum(bool(row["mismatches"]) for row in stored(engine).values())
+    assert metadata_of(judged)["severe_mismatches"] == severe
 
 
 @BOTH_DATABASES
@@ -242,19 +281,66 @@ def test_a_page_that_was_not_read_yet_is_told_by_its_check(
     assert {row["page_state"] for row in stored(engine).values()} == {"not_read"}
 
 
-def test_a_picture_that_cannot_be_fetched_leaves_the_other_scores_and_is_tried_again(
+def test_a_picture_that_is_not_there_leaves_the_other_scores_and_is_not_asked_for_again(
     judged: Result, run: Run, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
     before = stored(engine)
     (key, *_) = [key for key, row in before.items() if row["visual"] is not None]
     address = f"{simulator.url}/cdn/nothing.jpg"
     change(engine, "landing_pages", key[1], image_url=address)
-    for _ in range(2):
-        assert metadata_of(run())["judged"] >= 1
-        row = stored(engine)[key]
-        assert row["visual"] is None
-        assert row["message"] == before[key]["message"]
-        assert row["confidence"] == pytest.approx(before[key]["confidence"] - 0.15)
+    assert metadata_of(run())["judged"] >= 1
+    row = stored(engine)[key]
+    assert row["visual"] is None
+    (why,) = row["evidence"]["visual"]
+    assert why.startswith(f"Not compared: the page's picture cannot be had: {address} answered 404")
+    assert row["message"] == before[key]["message"]
+    assert row["confidence"] == pytest.approx(before[key]["confidence"] - 0.15)
+    assert metadata_of(run())["judged"] == 0
+
+
+def show_pictures_of(host: BusyHost, engine: sa.Engine) -> set[str]:
+    """Each page that shows a picture that is compared shows one of this host; their paths."""
+    paths = {path for (_, path), row in stored(engine).items() if row["visual"] is not None}
+    for number, path in enumerate(sorted(paths)):
+        address = f"http://{host.name}/{number}.jpg"
+        change(engine, "landing_pages", path, image_url=address)
+    return paths
+
+
+def test_a_host_that_fails_three_times_is_left_alone_and_asked_by_the_next_run(
+    judged: Result, run: Run, engine: sa.Engine, busy_host: BusyHost
+) -> None:
+    paths = show_pictures_of(busy_host, engine)
+    assert len(paths) > 3
+    for asked in (3, 6):
+        result = run(allow_private_hosts=(busy_host.name,))
+        assert all(checks_of(result).values())
+        assert len(busy_host.paths) == asked
+        rows = {path: row for (_, path), row in stored(engine).items() if path in paths}
+        assert metadata_of(result)["judged"] >= len(rows)
+        whys = [row["evidence"]["visual"][0] for row in rows.values()]
+        assert {row["visual"] for row in rows.values()} == {None}
+        assert sum("answered 503" in why for why in whys) == 3
+        left = "Not compared: the host of the page's picture did not give 3 others in a row."
+        assert whys.count(left) == len(paths) - 3
+
+
+def test_rows_are_stored_without_the_pictures_that_there_is_no_time_for(
+    judged: Result,
+    run: Run,
+    engine: sa.Engine,
+    busy_host: BusyHost,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = show_pictures_of(busy_host, engine)
+    monkeypatch.setattr(asset, "_PICTURES_SECONDS", 0)
+    assert run(allow_private_hosts=(busy_host.name,)).success
+    assert busy_host.paths == []
+    rows = [row for (_, path), row in stored(engine).items() if path in paths]
+    assert {row["evidence"]["visual"][0] for row in rows} == {
+        "Not compared: there was no time for the page's picture."
+    }
+    assert all(row["total"] is not None for row in rows)
 
 
 def test_an_address_inside_the_network_is_never_asked_for_a_picture(

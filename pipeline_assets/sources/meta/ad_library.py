@@ -8,7 +8,6 @@ Source: Meta Graph API v26.0, "Ad Library API" (`GET /ads_archive`), "Archived A
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -44,28 +43,21 @@ EU_AND_UK = frozenset(
 )
 """Countries whose commercial ads the Ad Library API gives, ISO 3166."""
 
-_PAGES_AT_ONCE = 10
-_ADS_AT_ONCE = 100
+ADS_AT_ONCE = 100
 
 
-@dataclass(frozen=True)
-class LibrarySearch:
-    """One question to the library: by at most ten pages, or else by words."""
+def search_by_page(page_id: str) -> Json:
+    """The parameters of a search for the ads of one advertiser's page.
 
-    page_ids: tuple[str, ...] = ()
-    search_terms: str = ""
-
-    @property
-    def key_count(self) -> int:
-        """How many of the wanted pages and terms it asks for."""
-        return len(self.page_ids) or 1
+    Meta takes ten pages in one search, but then one of many ads would keep the others from having
+    their share of those that are read.
+    """
+    return {"search_page_ids": [page_id]}
 
 
-def plan_searches(page_ids: Sequence[str], search_terms: Sequence[str]) -> list[LibrarySearch]:
-    """As few searches as ask for all of these."""
-    starts = range(0, len(page_ids), _PAGES_AT_ONCE)
-    by_page = [LibrarySearch(tuple(page_ids[at : at + _PAGES_AT_ONCE])) for at in starts]
-    return [*by_page, *(LibrarySearch(search_terms=term) for term in search_terms)]
+def search_by_words(words: str) -> Json:
+    """The parameters of a search for the ads that have all of these words, in any order."""
+    return {"search_terms": words, "search_type": "KEYWORD_UNORDERED"}
 
 
 def reaches_only_political_ads(countries: Collection[str]) -> bool:
@@ -74,32 +66,23 @@ def reaches_only_political_ads(countries: Collection[str]) -> bool:
 
 
 def fetch_library_ads(
-    client: GraphClient, search: LibrarySearch, *, countries: Sequence[str], max_ads: int
+    client: GraphClient, search: Json, *, countries: Sequence[str], ads_at_once: int
 ) -> Iterator[list[Json]]:
-    """The running ads that the search finds, as sent, page by page, at most `max_ads` of them.
+    """The running ads that the search finds, as sent, page by page; a page is asked for when used.
 
     Raises:
         AccessError: the library does not answer this token; CredentialError: nobody does.
         SourceRejectedError, RateLimitedError, SourceUnavailableError: as of `GraphClient.get`.
     """
     params: dict[str, Any] = {
+        **search,
         "ad_reached_countries": list(countries),
         "ad_type": "ALL",
         "ad_active_status": "ACTIVE",
         "fields": ",".join(FIELDS),
     }
-    if search.page_ids:
-        params["search_page_ids"] = list(search.page_ids)
-    else:
-        params |= {"search_terms": search.search_terms, "search_type": "KEYWORD_UNORDERED"}
-    left = max_ads
     try:
-        page_size = PageSize(min(_ADS_AT_ONCE, max_ads))
-        for rows in fetch_pages(client, "ads_archive", params, page_size=page_size):
-            yield rows[:left]
-            left -= len(rows)
-            if left <= 0:
-                return
+        yield from fetch_pages(client, "ads_archive", params, page_size=PageSize(ads_at_once))
     except AccessError as error:
         raise AccessError(
             f"Meta's Ad Library does not answer this token: {error}",

@@ -82,6 +82,7 @@ def _raw_destinations(creative: Json) -> Iterator[str]:
         *(
             url
             for child in _objects(link_data.get("child_attachments"))
+            if not _is_form_or_app(_action_value(child))
             for url in _link_and_action(child)
         ),
         _action_value(_object(story.get("video_data"))).get("link"),
@@ -98,14 +99,19 @@ def _raw_destinations(creative: Json) -> Iterator[str]:
 
 
 def _opens_form_or_app(creative: Json) -> bool:
-    """Whether a button leads to a lead form or into an app: the link beside it is no page then."""
+    """Whether the button, or each card's, leads to a form or app: no link is a page's then."""
     story, feed = _story_and_feed(creative)
-    buttons = [*story.values(), *_children(creative), _post(creative)]
     values = [
-        *(_action_value(part) for part in buttons),
+        *(_action_value(part) for part in (*story.values(), _post(creative))),
         *(_object(each.get("value")) for each in _objects(feed.get("call_to_actions"))),
     ]
-    return any(value.get("lead_gen_form_id") or value.get("app_link") for value in values)
+    cards = [_is_form_or_app(_action_value(card)) for card in _children(creative)]
+    return any(map(_is_form_or_app, values)) or (bool(cards) and all(cards))
+
+
+def _is_form_or_app(action_value: Json) -> bool:
+    """Whether a click opens a lead form or an app: the link beside it is no page then."""
+    return bool(action_value.get("lead_gen_form_id") or action_value.get("app_link"))
 
 
 def _link_and_action(part: Json) -> tuple[object, object]:

@@ -37,7 +37,10 @@ class Line:
 
 def decode(body: bytes, content_type: str | None) -> str:
     """The text, by byte order mark, else HTTP header, else the page's own word, else its bytes."""
-    text = html_to_unicode(content_type, body, auto_detect_fun=_detected_encoding)[1]
+    try:
+        text = html_to_unicode(content_type, body, auto_detect_fun=_detected_encoding)[1]
+    except (LookupError, UnicodeError):  # Python's codecs that are no charset: hex, idna, undefined
+        text = body.decode(_detected_encoding(body), "replace")
     return text.replace("\0", "")
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from urllib3.response import HTTPResponse
+
 from pipeline_assets.sources.public_http import PublicResponse
 from pipeline_assets.sources.web_pages.content import ReadPage, read_page
 from pipeline_assets.sources.web_pages.requesting import Answer
@@ -18,6 +20,10 @@ _REFUSALS = {
     410: (PageState.NOT_FOUND, "the page is gone"),
     429: (PageState.FAILED, "too many requests"),
 }
+_COMPRESSIONS = frozenset({"br", "compress", "dcb", "dcz", "x-compress", "zstd"}).difference(
+    HTTPResponse.CONTENT_DECODERS
+)
+"""Nobody asked for these and nothing here undoes them. Other odd names stand before plain text."""
 
 _CHALLENGE_HEADERS = {"cf-mitigated": "Cloudflare", "x-datadome": "DataDome"}
 _CHALLENGE_MARKS = {
@@ -43,7 +49,7 @@ Judgement = tuple[PageState, str | None, ReadPage | None]
 
 def wants_body(response: PublicResponse) -> bool:
     """Whether an answer's body may be a page or a challenge."""
-    return _is_html(response.headers)
+    return _is_html(response.headers) and _compression(response.headers) is None
 
 
 def judge(answer: Answer) -> Judgement:
@@ -52,18 +58,27 @@ def judge(answer: Answer) -> Judgement:
     if guard := _challenger(answer, page):
         reason = f"{guard} asks for proof of a person (HTTP {answer.status_code})."
         return PageState.BLOCKED, reason, None
-    if not 200 <= answer.status_code < 300:
-        state, what = _REFUSALS.get(answer.status_code, (PageState.FAILED, "no page"))
-        return state, f"The shop answered {answer.status_code}: {what}.", None
-    if answer.body is None:
-        kind = answer.headers.get("Content-Type", "")[:_SHOWN_CHARACTERS]
-        return PageState.NOT_HTML, f"It is no web page but {kind}.", None
+    if refusal := _refusal(answer):
+        return *refusal, None
     if page is None or (page.visible_words == 0 and not page.runs_scripts):
         return PageState.FAILED, "The page is empty.", None
     if page.needs_js:
         reason = f"Without a browser it shows {page.visible_words} words only."
         return PageState.NEEDS_JS, reason, None
     return PageState.OK, None, page
+
+
+def _refusal(answer: Answer) -> tuple[PageState, str] | None:
+    """State and reason of an answer whose head says that it is no page; None for others."""
+    if not 200 <= answer.status_code < 300:
+        state, what = _REFUSALS.get(answer.status_code, (PageState.FAILED, "no page"))
+        return state, f"The shop answered {answer.status_code}: {what}."
+    if not _is_html(answer.headers):
+        kind = answer.headers["Content-Type"][:_SHOWN_CHARACTERS]
+        return PageState.NOT_HTML, f"It is no web page but {kind}."
+    if compression := _compression(answer.headers):
+        return PageState.FAILED, f"The shop compressed it in a way not asked for: {compression}."
+    return None
 
 
 def _read(answer: Answer) -> ReadPage | None:
@@ -76,6 +91,12 @@ def _is_html(headers: Mapping[str, str]) -> bool:
     """By its type; an answer that names none is taken for a page, as browsers do."""
     content_type = headers.get("Content-Type", "text/html").partition(";")[0]
     return content_type.strip().lower() in _HTML_TYPES
+
+
+def _compression(headers: Mapping[str, str]) -> str | None:
+    """The compression that cannot be undone; None where there is none."""
+    names = (each.strip().lower() for each in headers.get("Content-Encoding", "").split(","))
+    return next((name for name in names if name in _COMPRESSIONS), None)
 
 
 def _challenger(answer: Answer, page: ReadPage | None) -> str | None:

@@ -15,10 +15,16 @@ from itertools import islice
 from typing import Any
 
 import lxml.html
-from price_parser import Price
 
+from pipeline_assets.money import (
+    NUMBER,
+    currencies_of,
+    find_money,
+    has_thousandths,
+    parse_number,
+)
 from pipeline_assets.sources.web_pages.document import Line, squeeze
-from pipeline_assets.sources.web_pages.wording import MONEY, NO_PRICE
+from pipeline_assets.sources.web_pages.wording import NO_PRICE, PART_AFTER, PART_BEFORE
 
 MAX_NAMES = 20
 _MAX_NAME_CHARACTERS = 200
@@ -33,17 +39,25 @@ _OFFER_KEYS = ("offers", "priceSpecification", "hasVariant")
 _LINES_NEAR_THE_HEADING = 25
 _LONGEST_PRICE_LINE = 60
 _SEARCHED_CHARACTERS = 200
-_OLD_PRICE = re.compile(
-    r"old|was|before|compare|regular|strike|list|msrp|rrp|save|ship|unit", re.IGNORECASE
+_OTHER_PRICE = re.compile(
+    r"old|was|before|compare|regular|strike|list|msrp|rrp|save|ship|unit|instal|payment|month|"
+    r"(?<!to[-_])cart",
+    re.IGNORECASE,
+)
+_OTHER_PARTS = (
+    "ancestor::nav or ancestor::footer or ancestor::dialog or "
+    "ancestor::header[not(ancestor::main or ancestor::article or ancestor::section)]"
 )
 
-_CURRENCY_SIGNS = {
-    "€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "zł": "PLN", "₽": "RUB", "₺": "TRY",
-    "₪": "ILS", "฿": "THB", "R$": "BRL", "A$": "AUD", "C$": "CAD", "CA$": "CAD", "AU$": "AUD",
-    "NZ$": "NZD", "US$": "USD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "Fr.": "CHF", "Kč": "CZK",
+_OF_COUNTRY = {
+    "CA": "CAD", "AU": "AUD", "NZ": "NZD", "MX": "MXN", "SG": "SGD", "HK": "HKD", "CL": "CLP",
+    "AR": "ARS", "CO": "COP",
 }  # fmt: skip
-_DOLLARS = {"CA": "CAD", "AU": "AUD", "NZ": "NZD", "MX": "MXN", "SG": "SGD", "HK": "HKD"}
-_CROWNS = {"sv": "SEK", "da": "DKK", "nb": "NOK", "no": "NOK", "nn": "NOK"}
+_OF_LANGUAGE = {
+    "sv": "SEK", "da": "DKK", "nb": "NOK", "no": "NOK", "nn": "NOK", "is": "ISK", "zh": "CNY",
+}  # fmt: skip
+_LIKELIEST = ("USD", "JPY")
+"""Of the dollars and of ¥, where the page does not tell its country."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +78,26 @@ class _Found:
     currency: str = ""
 
 
+@dataclass(frozen=True)
+class _Price:
+    """An amount and the currencies that the page may mean; none when it does not say."""
+
+    amount: Decimal
+    currencies: frozenset[str]
+
+
 def read_offer(
     tree: lxml.html.HtmlElement, lines: Sequence[Line], *, language: str | None
 ) -> Offer:
     """What the page sells; `language` tells which dollar or crown a bare sign means."""
     products = [*_json_ld_products(tree), *_microdata_products(tree), *_meta_products(tree)]
     names = dict.fromkeys(name for each in products if (name := squeeze(each.name)))
-    priced = next((each for each in products if _amount(each.price) is not None), None)
-    written = _Found("", *_written_price(tree, lines)) if priced is None else priced
-    price = _amount(written.price)
-    sign = written.currency or _sign(written.price)
+    marked = (_marked_price(each.price, each.currency) for each in products)
+    price = next(filter(None, marked), None) or _written_price(tree, lines)
     return Offer(
         tuple(name[:_MAX_NAME_CHARACTERS] for name in list(names)[:MAX_NAMES]),
-        price,
-        _iso_currency(sign, language) if price is not None else None,
+        price.amount if price else None,
+        _own_currency(price.currencies, language) if price else None,
     )
 
 
@@ -131,8 +151,9 @@ def _price_of(node: dict[str, Any]) -> tuple[str, str]:
             waiting.extendleft(reversed(each))
         elif isinstance(each, dict):
             price = _text(each.get("price")) or _text(each.get("lowPrice"))
-            if each is not node and _amount(price) is not None:
-                return price, _text(each.get("priceCurrency"))
+            currency = _text(each.get("priceCurrency"))
+            if each is not node and _marked_price(price, currency):
+                return price, currency
             waiting.extend(each[key] for key in _OFFER_KEYS if key in each)
     return "", ""
 
@@ -140,7 +161,7 @@ def _price_of(node: dict[str, Any]) -> tuple[str, str]:
 def _text(value: Any) -> str:
     """A text, or an amount as one; nothing for anything else."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return f"{value:.2f}" if 0 <= value < _MAX_PRICE else ""
+        return f"{value:.4f}" if 0 <= value < _MAX_PRICE else ""  # three might be thousands
     return value[:1_000] if isinstance(value, str) else ""
 
 
@@ -181,51 +202,72 @@ def meta(tree: lxml.html.HtmlElement, *names: str) -> str:
     return ""
 
 
-def _written_price(tree: lxml.html.HtmlElement, lines: Sequence[Line]) -> tuple[str]:
+def _written_price(tree: lxml.html.HtmlElement, lines: Sequence[Line]) -> _Price | None:
     """The price as it is written: in a part that is named so, else near the heading."""
-    named = tree.xpath("//*[contains(@class, 'price') or contains(@id, 'price')]")
+    named = tree.xpath(
+        f"//*[contains(@class, 'price') or contains(@id, 'price')][not({_OTHER_PARTS})]"
+    )
     for element in named[:_MAX_ELEMENTS]:
         marks = f"{element.get('class')} {element.get('id')}"
-        if not _OLD_PRICE.search(marks) and element.tag not in {"del", "s", "meta"}:
-            text = squeeze("".join(_current_texts(element)))
-            if found := MONEY.search(text[:_SEARCHED_CHARACTERS]):
-                return (found[0],)
+        if not _OTHER_PRICE.search(marks) and element.tag not in {"del", "s", "meta"}:
+            # Line ends, because numbers of neighbours are not thousands of one number.
+            text = "\n".join(filter(None, map(squeeze, _current_texts(element))))
+            if price := _whole_price(text[:_SEARCHED_CHARACTERS]):
+                return price
     near = [line.text for line in lines if line.is_after_h1 and not line.is_footer]
     for text in near[:_LINES_NEAR_THE_HEADING]:
-        if len(text) > _LONGEST_PRICE_LINE or NO_PRICE.search(text):
-            continue
-        if found := MONEY.search(text):
-            return (found[0],)
-    return ("",)
+        is_short = len(text) <= _LONGEST_PRICE_LINE
+        if is_short and not NO_PRICE.search(text) and (price := _whole_price(text)):
+            return price
+    return None
 
 
 def _current_texts(element: lxml.html.HtmlElement) -> Iterator[str]:
-    """The texts of an element without those of an old price that is struck through in it."""
+    """The texts of an element without those of another price, such as one struck through, in it."""
     for text in element.xpath(".//text()[not(ancestor::del or ancestor::s or ancestor::script)]"):
         parent = text.getparent()
-        if parent is element or not _OLD_PRICE.search(parent.get("class") or ""):
-            yield f" {text}"
+        if parent is element or not _OTHER_PRICE.search(parent.get("class") or ""):
+            yield text
 
 
-def _amount(text: str) -> Decimal | None:
-    amount = Price.fromstring(text[:100]).amount if text else None
-    if amount is None or not amount.is_finite() or not 0 <= amount < _MAX_PRICE:
+def _whole_price(text: str) -> _Price | None:
+    """The first amount in the text that is paid at once; an empty cart's 0 is no price."""
+    for money in find_money(text):
+        is_part = PART_BEFORE.search(text[: money.start]) or PART_AFTER.search(text[money.end :])
+        if money.value and not is_part:
+            return _price(money.value, money.currencies)
+    return None
+
+
+def _marked_price(text: str, currency: str) -> _Price | None:
+    """The price that marks for machines tell; they may have a sign in it all the same."""
+    text = text[:_SEARCHED_CHARACTERS]
+    told = _currencies(currency)
+    if money := next(find_money(text), None):
+        return _price(money.value, told or money.currencies)
+    number = re.search(NUMBER, text)
+    return _price(parse_number(number[0], told), told) if number else None
+
+
+def _price(amount: Decimal, currencies: frozenset[str]) -> _Price | None:
+    """The price in the currency's smallest coins; None for a number that is no price."""
+    if amount >= _MAX_PRICE:
         return None
-    return amount.quantize(Decimal("0.01")) if amount.as_tuple().exponent else amount
+    if amount.as_tuple().exponent:
+        amount = amount.quantize(Decimal("0.001" if has_thousandths(currencies) else "0.01"))
+    return _Price(amount, currencies)
 
 
-def _sign(text: str) -> str:
-    return Price.fromstring(text[:100]).currency or ""
+def _currencies(written: str) -> frozenset[str]:
+    """The currencies that a page's word for one may mean, a code above all."""
+    if re.fullmatch(r"[A-Za-z]{3}", written):
+        return frozenset({written.upper()})
+    return currencies_of(written)
 
 
-def _iso_currency(sign: str, language: str | None) -> str | None:
-    if re.fullmatch(r"[A-Za-z]{3}", sign):
-        return sign.upper()
+def _own_currency(currencies: frozenset[str], language: str | None) -> str | None:
+    """The one of the currencies that is the page's country's, or most pages'; else None."""
     base, _, rest = (language or "").partition("-")
-    if sign == "$":
-        return _DOLLARS.get(rest[-2:].upper(), "USD")
-    if sign in {"¥", "￥"}:
-        return "CNY" if base == "zh" else "JPY"
-    if sign.lower() == "kr":
-        return _CROWNS.get(base)
-    return _CURRENCY_SIGNS.get(sign)
+    own = (*currencies,) if len(currencies) == 1 else ()
+    candidates = (*own, _OF_COUNTRY.get(rest[-2:].upper()), _OF_LANGUAGE.get(base), *_LIKELIEST)
+    return next((each for each in candidates if each in currencies), None)

@@ -46,7 +46,8 @@ def visit_pages(
 
     Polite: robots.txt is asked first and obeyed (RFC 9309), a host is asked for one thing at a
     time and rests between requests as it wants (Crawl-delay, Retry-After), redirects included; one
-    that stays silent is left alone. Whatever a page is, its visit ends as a `PageVisit`.
+    that stays silent is left alone. Other calls, at the same time or later, know nothing of that.
+    Whatever a page is, its visit ends as a `PageVisit`.
     """
     requester = Requester(http, sleep=sleep)
     by_host: dict[str, deque[str]] = {}

@@ -2,6 +2,8 @@
 
 import re
 
+from pipeline_assets.money import NUMBER
+
 _FLAGS = re.IGNORECASE
 
 BUYING = re.compile(
@@ -38,8 +40,8 @@ NO_MAIN_BUTTON = re.compile(
 
 _PERCENT = r"\d{1,2}(?:[.,]\d)?\s?%"
 _MONEY = (
-    r"(?:[$€£¥]\s?\d[\d.,]*|(?:eur|usd|gbp|chf|jpy)\s\d[\d.,]*"
-    r"|\d[\d.,]*\s?(?:[$€£¥]|(?:eur|usd|gbp|chf|kr)\b))"
+    rf"(?:[$€£¥₹₺₩]\s?{NUMBER}|(?:eur|usd|gbp|chf|jpy|kr)\s{NUMBER}"
+    rf"|{NUMBER}\s?(?:[$€£¥₺₽]|(?:eur|usd|gbp|chf|kr|zł|kč)\b))"
 )
 
 DISCOUNT = re.compile(
@@ -60,15 +62,22 @@ DISCOUNT = re.compile(
 MAY_BE_DISCOUNT = re.compile(r"\d|\bbuy\b|\bbogo\b|\bhalf\b|\bhalben\b", _FLAGS)
 """Without any of these there is no discount: most lines need no closer look."""
 
-MONEY = re.compile(
-    r"(?:(?:[A-Z]{0,3}[$€£¥₹₩]|\b(?:EUR|USD|GBP|JPY|CHF|CAD|AUD|SEK|NOK|DKK|PLN|kr)\b)\s?\d[\d.,'’]*)"
-    r"|(?:\d[\d.,'’]*\s?(?:[$€£¥₹₩]|zł|(?:EUR|USD|GBP|JPY|CHF|CAD|AUD|SEK|NOK|DKK|PLN|kr)\b))"
-)
-"""An amount with its currency."""
-
 NO_PRICE = re.compile(
     r"\b(shipping|delivery|versand|livraison|envío|spedizione|over|above|orders?|off|save|instead|"
-    r"was|statt|ab einem|au lieu|antes|per month|gift card|discount|rabatt)\b",
+    r"was|statt|ab einem|au lieu|antes|gift card|discount|rabatt)\b",
     _FLAGS,
 )
 """Words beside an amount that is not what the product costs."""
+
+PART_BEFORE = re.compile(
+    r"\b(?:payments?|instal?lments?|zahlungen|raten|rate|paiements?|mensualités|fois|pagos|cuotas|"
+    r"meses|pay in \d|\d+\s?[x×])\s*(?:of|zu|à|von|de|da|je|at|:)?\s*$",
+    _FLAGS,
+)
+PART_AFTER = re.compile(
+    r"^\s*(?:(?:/|per|a|each|im|pro|par|al|por|every)\s*)?"
+    r"(?:month(?:ly)?|mo|week(?:ly)?|monat(?:lich)?|mtl|mois|mes(?:es)?|mese|maand|mån(?:ad)?)\b"
+    r"|^\s*[x×]\s?\d",
+    _FLAGS,
+)
+"""Words before and after an amount that is paid more than once: an instalment, a month's price."""

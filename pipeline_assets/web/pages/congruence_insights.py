@@ -15,7 +15,8 @@ from fastapi.responses import StreamingResponse
 
 from pipeline_assets.datasets import Reader
 from pipeline_assets.schemas import CONGRUENCE_ANALYSIS
-from pipeline_assets.storage.listing import Beside, read_groups, read_listing
+from pipeline_assets.storage.json_lists import holds
+from pipeline_assets.storage.listing import BRAND, Beside, read_groups, read_listing
 from pipeline_assets.storage.tables import DATASET_TABLES
 from pipeline_assets.web.pages.reader_page import ReaderPage, View
 
@@ -43,6 +44,20 @@ _OF_PAGE = {
     "page_cta": "cta",
 }
 _OF_AD = {"headline": "title", "primary_text": "body"}
+_IS_SEVERE = "has_severe_mismatch"
+
+
+def _severity() -> Beside:
+    """Whether each pair has a severe mismatch, even one that does not change its total."""
+    table = DATASET_TABLES["congruence_analysis"].alias("severity").c
+    is_severe = ~holds(table.mismatches, None)
+    rows = (
+        sa.select(table.ad_id, table.url, is_severe.label(_IS_SEVERE))
+        .where(table.brand_id == BRAND)
+        .subquery("severities")
+    )
+    return Beside(rows=rows, on=("ad_id", "url"), columns={_IS_SEVERE: _IS_SEVERE})
+
 
 PAGE = ReaderPage(
     reader=Reader.CONGRUENCE_INSIGHTS,
@@ -52,6 +67,7 @@ PAGE = ReaderPage(
     is_descending=False,
     sortable=(*("total", "confidence", "link_ctr", "cvr", "ad_name", "url"), *SCORES),
     besides={
+        "congruence_analysis": _severity(),
         "landing_pages": Beside(
             rows=DATASET_TABLES["landing_pages"], on=("url",), columns=_OF_PAGE
         ),
@@ -67,7 +83,7 @@ PAGE = ReaderPage(
         ),
     },
     searched=("ad_id", "ad_name", "url", "headline", "page_title"),
-    choices={"outcome": "Outcome", "page_state": "Page", "is_capped": "Severe mismatch"},
+    choices={"outcome": "Outcome", "page_state": "Page", _IS_SEVERE: "Severe mismatch"},
 )
 
 
@@ -96,10 +112,13 @@ def congruence_insights_csv(
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What the pairs come to. `bins`: per whole total 0 to 9 (10 is in the last), (all, capped)."""
+    """What the pairs come to. `bins`: per whole total 0 to 9 (10 is in the last), (all, severe).
+
+    Severe are those with a severe mismatch; some have no total, because their page is gone.
+    """
 
     judged_count: int
-    capped_count: int
+    severe_count: int
     bins: Sequence[tuple[int, int]]
     means: Mapping[str, float | None]
     outcome_counts: Mapping[str, int]
@@ -109,27 +128,32 @@ class Summary:
         """The pairs of the fullest bin."""
         return max(count for count, _ in self.bins)
 
+    @property
+    def severe_without_total_count(self) -> int:
+        """The pairs with a severe mismatch that are in no bin."""
+        return self.severe_count - sum(severe for _, severe in self.bins)
+
 
 def _read_summary(view: View) -> Summary:
     selection = view.selection()
     column = selection.column
-    total, is_capped = column("total"), column("is_capped").is_(True)
+    total, is_severe = column("total"), column(_IS_SEVERE).is_(True)
 
     figures: dict[str, sa.ColumnElement[Any]] = {
         "judged": sa.func.count(total),
-        "capped": sa.func.count().filter(is_capped),
+        "severe": sa.func.count().filter(is_severe),
         **{f"mean_{name}": sa.func.avg(column(name)) for name in SCORES},
         **{f"of_{name}": sa.func.count().filter(column("outcome") == name) for name in OUTCOMES},
     }
     for low in range(10):
         is_in = (total >= low) & ((total < low + 1) if low < 9 else sa.true())
         figures[f"bin_{low}"] = sa.func.count().filter(is_in)
-        figures[f"capped_{low}"] = sa.func.count().filter(is_in, is_capped)
+        figures[f"severe_{low}"] = sa.func.count().filter(is_in, is_severe)
     (found,) = read_groups(view.web.engine, selection, by=(), figures=figures)
     return Summary(
         judged_count=found["judged"],
-        capped_count=found["capped"],
-        bins=[(found[f"bin_{low}"], found[f"capped_{low}"]) for low in range(10)],
+        severe_count=found["severe"],
+        bins=[(found[f"bin_{low}"], found[f"severe_{low}"]) for low in range(10)],
         means={name: found[f"mean_{name}"] for name in SCORES},
         outcome_counts={name: found[f"of_{name}"] for name in OUTCOMES},
     )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pipeline_assets.clock import utcnow
 from pipeline_assets.schemas import SCHEMAS
-from pipeline_assets.simulator import review_copy
+from pipeline_assets.simulator import apify, review_copy
 from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.storage.tables import METADATA
@@ -96,6 +96,46 @@ def test_every_products_reviews_are_typed_and_none_of_another_product(
     assert simulator.apify.inputs[0]["asins"] == list(ASINS)
 
 
+def test_reviews_of_a_shop_that_speaks_another_language_have_their_days(
+    gather: Gather,
+    engine: sa.Engine,
+    sell: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    metadata_of: Metadata,
+) -> None:
+    months = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
+    show = apify._axesso_review
+
+    def show_in_german(review: review_copy.ForeignReview) -> Row:
+        month = months.split()[review.day.month - 1]
+        return {
+            **show(review),
+            "date": f"Rezension aus Deutschland vom {review.day.day}. {month} {review.day.year}",
+            "rating": f"{review.stars},0 von 5 Sternen",
+            "verified": "Verifizierter Kauf" if review.is_verified else "vielleicht",
+        }
+
+    monkeypatch.setattr(apify, "_axesso_review", show_in_german)
+    sell(actor=AXESSO, country="DE", asins=ASINS[:1])
+    result = gather("amazon_reviews")
+    assert result.success
+    rows, truth = rows_of(engine), newest_reviews(ASINS[0], 30)
+    assert set(rows) == set(truth)
+    for key, review in truth.items():
+        row = rows[key]
+        assert (row["reviewed_on"], row["rating"], row["country"]) == (
+            review.day,
+            review.stars,
+            "DE",
+        )
+        assert row["is_verified"] is review.is_verified
+        problem = None if review.is_verified else "Left out as unreadable: verified 'vielleicht'."
+        assert row["error"] == problem
+    unsure = sum(not review.is_verified for review in truth.values())
+    assert unsure
+    assert metadata_of(result, "amazon_reviews")["partly_read"] == unsure
+
+
 def test_people_are_quoted_in_their_own_words(
     gather: Gather, engine: sa.Engine, sell: Callable[..., None]
 ) -> None:
@@ -178,6 +218,9 @@ def test_rows_that_are_no_reviews_fail_the_dataset_and_keep_what_was_stored(
     assert said in message
     assert metadata["advice"]
     assert rows_of(engine) == before
+    simulator.faults.clear()
+    assert gather("amazon_reviews").success
+    assert len(simulator.apify.inputs) == 3, "a run that was of no use is not read again"
 
 
 def test_an_id_that_stands_for_many_reviews_fails_its_check(

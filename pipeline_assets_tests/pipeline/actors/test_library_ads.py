@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from io import StringIO
 from logging import DEBUG, StreamHandler, getLogger
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline_assets.simulator import apify, library_copy
 from pipeline_assets.simulator.faults import Endpoint, Fault, FaultKind
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import AccountSpec, TokenSpec, World
+from pipeline_assets.sources.meta import ad_library
 from pipeline_assets.storage.media import MediaStore
 from pipeline_assets.storage.tables import DATASET_TABLES, METADATA
 from pipeline_assets.storage.windows import read_rows
@@ -43,6 +45,7 @@ Configure = Callable[..., None]
 MakeActor = Callable[..., dict[str, Any]]
 Metadata = Callable[[dg.ExecuteInProcessResult, str], Row]
 Checks = Callable[[dg.ExecuteInProcessResult], dict[str, dg.AssetCheckEvaluation]]
+Pair = tuple[str, str, int, date]
 Failure = Callable[[dg.ExecuteInProcessResult], tuple[str, str, Row]]
 
 
@@ -54,6 +57,11 @@ def rows_of(engine: sa.Engine, dataset: str = "competitor_ads") -> dict[str, Row
 def running_ads(*page_ids: str) -> dict[str, library_copy.ForeignAd]:
     today = utcnow().date()
     return {ad.id: ad for page in page_ids for ad in library_copy.ads_of_page(page, today)}
+
+
+SIX_PAGES = [
+    page for page in map(str, range(100200300400500, 100200300400560)) if len(running_ads(page)) > 3
+][:6]
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +140,14 @@ def test_the_library_gives_the_running_ads_of_each_page_and_term(
     assert "reached the EU or the UK" in metadata["limits"]
 
 
-def test_the_library_is_asked_ten_pages_at_a_time_and_never_for_an_address_with_a_token(
+def test_the_library_is_asked_once_for_each_page_and_never_for_an_address_with_a_token(
     gather: Gather, simulator: SimulatorServer, from_library: Callable[..., None]
 ) -> None:
-    from_library(page_ids=[str(100200300400500 + n) for n in range(12)], countries=["DE", "GB"])
+    from_library(page_ids=SIX_PAGES, countries=["DE", "GB"])
     assert gather("competitor_ads").success
     calls = [call for call in simulator.calls if call.endpoint is Endpoint.LIBRARY]
-    asked = [call.params.get("search_page_ids", "").count(",") + 1 for call in calls]
-    assert {10, 2} <= set(asked)
+    asked = [call.params.get("search_page_ids") for call in calls]
+    assert asked == [*(f'["{page}"]' for page in SIX_PAGES), None]
     assert all(call.params["ad_reached_countries"] == '["DE","GB"]' for call in calls)
     assert not any("ad_snapshot_url" in call.params["fields"] for call in calls)
 
@@ -153,6 +161,113 @@ def test_no_more_ads_are_kept_than_were_wished_for_and_each_search_has_its_share
     assert sorted(set(by_search)) == [f"page:{PAGES[0]}", "term:cold brew"]
     assert len(by_search) == 10
     assert by_search.count("term:cold brew") == 5
+
+
+def test_a_page_with_many_ads_leaves_the_others_their_share(
+    gather: Gather, engine: sa.Engine, from_library: Callable[..., None], checks_of: Checks
+) -> None:
+    from_library(page_ids=SIX_PAGES, search_terms=[], max_ads=12)
+    check = checks_of(gather("competitor_ads"))["searches_found_ads"]
+    by_page = Counter(row["page_id"] for row in rows_of(engine).values())
+    assert by_page == dict.fromkeys(SIX_PAGES, 2)
+    assert check.passed
+    assert (check.description or "").startswith(
+        "6 of 6 pages and terms found ads. At their limit (`max_ads` is 12), so there may be more: "
+        f"page:{SIX_PAGES[0]}, "
+    )
+
+
+def test_what_some_searches_do_not_need_goes_to_one_that_has_more(
+    gather: Gather,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+    metadata_of: Metadata,
+    checks_of: Checks,
+) -> None:
+    monkeypatch.setattr(ad_library, "ADS_AT_ONCE", 2)
+    truth = running_ads(PAGES[0])
+    silent = [f"nothing {number}" for number in range(9)]
+    from_library(page_ids=PAGES[:1], search_terms=silent, max_ads=len(truth))
+    result = gather("competitor_ads")
+    assert set(rows_of(engine)) == set(truth)
+    assert metadata_of(result, "competitor_ads")["reached_limit"] == []
+    check = checks_of(result)["searches_found_ads"]
+    assert check.metadata["without_ads"].value == [f"term:{term}" for term in silent]
+    calls = [call for call in simulator.calls if call.endpoint is Endpoint.LIBRARY]
+    assert len(calls) == len(silent) + -(-len(truth) // 2)
+
+
+def test_a_search_is_read_no_further_than_its_share(
+    gather: Gather,
+    monkeypatch: pytest.MonkeyPatch,
+    simulator: SimulatorServer,
+    from_library: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    monkeypatch.setattr(ad_library, "ADS_AT_ONCE", 2)
+    from_library(page_ids=SIX_PAGES[:2], search_terms=[], max_ads=5)
+    metadata = metadata_of(gather("competitor_ads"), "competitor_ads")
+    assert metadata["reached_limit"] == [f"page:{page}" for page in SIX_PAGES[:2]]
+    calls = [call for call in simulator.calls if call.endpoint is Endpoint.LIBRARY]
+    assert len(calls) == 4, "of shares of 3 and 2, two ads at once, and who is at its limit"
+
+
+def ended_of(page: str, later: date) -> set[str]:
+    """The page's ads that run today and no longer on that day."""
+    return {*running_ads(page)} - {ad.id for ad in library_copy.ads_of_page(page, later)}
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """A page of few and one of many ads in six weeks' time, of which both end some until then."""
+    later = (utcnow() + timedelta(days=45)).date()
+    sizes = {
+        str(page): len(library_copy.ads_of_page(str(page), later))
+        for page in range(100200300400500, 100200300400560)
+        if ended_of(str(page), later)
+    }
+    small = next(page for page, size in sizes.items() if 2 <= size <= 6)
+    large = next(page for page, size in sizes.items() if size >= 10)
+    return small, large, sizes[small], later
+
+
+@BOTH_DATABASES
+def test_what_a_limit_hides_is_not_said_to_have_ended_and_what_has_ended_elsewhere_is(
+    gather: Gather,
+    engine: sa.Engine,
+    clock: Any,
+    pair: Pair,
+    from_library: Callable[..., None],
+    metadata_of: Metadata,
+) -> None:
+    small, large, size, later = pair
+    from_library(page_ids=[large, small], search_terms=[])
+    assert gather("competitor_ads").success
+    first = rows_of(engine)
+    clock.ahead = timedelta(days=45)
+    from_library(page_ids=[large, small], search_terms=[], max_ads=2 * size + 2)
+    result = gather("competitor_ads")
+    ended = ended_of(small, later)
+    rows = rows_of(engine)
+    assert set(rows) > set(first)
+    assert {ad_id for ad_id, row in rows.items() if not row["is_active"]} == ended
+    metadata = metadata_of(result, "competitor_ads")
+    assert metadata["reached_limit"] == [f"page:{large}"]
+    assert metadata["no_longer_running"] == len(ended)
+
+
+def test_a_page_or_term_that_is_no_longer_wanted_takes_its_ads_with_it(
+    gather: Gather, engine: sa.Engine, from_library: Callable[..., None]
+) -> None:
+    from_library()
+    assert gather("templates_scraped").success
+    from_library(page_ids=PAGES[:1], search_terms=[])
+    assert gather("templates_scraped").success
+    rows = rows_of(engine, "templates_scraped")
+    assert set(rows) == set(running_ads(PAGES[0]))
+    assert all(row["is_active"] for row in rows.values())
 
 
 def test_a_country_outside_of_the_eu_and_uk_fails_and_says_why(
@@ -342,6 +457,52 @@ def test_no_more_ads_are_kept_than_were_wished_for_whatever_the_actor_gives(
     assert len(rows_of(engine)) == 5
 
 
+def test_ads_beyond_the_limit_of_an_actors_search_are_not_said_to_have_ended(
+    gather: Gather,
+    engine: sa.Engine,
+    clock: Any,
+    pair: Pair,
+    from_actor: Callable[..., None],
+    checks_of: Checks,
+) -> None:
+    small, large, size, later = pair
+    from_actor(page_ids=[large, small])
+    assert gather("competitor_ads").success
+    clock.ahead = timedelta(days=45)
+    from_actor(page_ids=[large, small], run_input={"resultsLimit": size + 2})
+    result = gather("competitor_ads")
+    rows = rows_of(engine)
+    assert {ad_id for ad_id, row in rows.items() if not row["is_active"]} == ended_of(small, later)
+    check = checks_of(result)["searches_found_ads"]
+    assert check.passed
+    assert check.description == (
+        "2 of 2 pages and terms found ads. At their limit (`max_ads` is 500, and the actor's "
+        f"`input` may say less), so there may be more: page:{large}."
+    )
+
+
+@pytest.mark.parametrize("changes", [{"max_ads": 6}, {"run_input": {"count": 6}}])
+def test_of_a_run_that_reached_its_limit_no_ad_is_said_to_have_ended(
+    gather: Gather,
+    engine: sa.Engine,
+    clock: Any,
+    from_actor: Callable[..., None],
+    metadata_of: Metadata,
+    changes: Row,
+) -> None:
+    from_actor(search_terms=["cold brew"])
+    assert gather("competitor_ads").success
+    before = rows_of(engine)
+    clock.ahead = timedelta(days=45)
+    from_actor(search_terms=["cold brew"], **changes)
+    result = gather("competitor_ads")
+    after = rows_of(engine)
+    assert set(before) <= set(after)
+    assert all(row["is_active"] for row in after.values())
+    names = [*(f"page:{page}" for page in PAGES), "term:cold brew"]
+    assert metadata_of(result, "competitor_ads")["reached_limit"] == names
+
+
 @BOTH_DATABASES
 def test_ads_that_are_gone_stay_inactive_and_new_ones_join_them(
     gather: Gather, engine: sa.Engine, clock: Any, from_actor: Callable[..., None]
@@ -489,6 +650,7 @@ def test_what_is_stored_and_said_holds_no_token(
         (FaultKind.APIFY_RUN_FAILED, "SourceUnavailableError", "TypeError", "log on Apify"),
         (FaultKind.APIFY_SCHEMA_CHANGED, "InvalidConfigError", "adArchiveID", "rows have changed"),
         (FaultKind.APIFY_ROWS_BROKEN, "InvalidConfigError", "cannot be read", "rows have changed"),
+        (FaultKind.APIFY_EMPTY, "InvalidConfigError", f"no ad of page:{PAGES[0]}", "kept out"),
     ],
 )
 def test_each_trouble_of_apify_says_what_to_do_and_loses_nothing(
@@ -513,6 +675,9 @@ def test_each_trouble_of_apify_says_what_to_do_and_loses_nothing(
     assert rows_of(engine) == before
     if kind.value.startswith("apify_run_"):
         assert "run0000000000002" in message
+    simulator.faults.clear()
+    assert gather("competitor_ads").success, "a run that was of no use is not read again"
+    assert {row["is_active"] for row in rows_of(engine).values()} == {True}
 
 
 def test_few_broken_rows_are_counted_and_shown_and_the_others_stored(

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from pipeline_assets.analysis import congruence
 from pipeline_assets.analysis.congruence import CAP, judge, judge_outcomes
+from pipeline_assets.analysis.congruence_scores import NoPicture
 from pipeline_assets.analysis.picture_sketches import Sketch, read_sketch
 
 Row = dict[str, Any]
@@ -63,7 +64,7 @@ def figures(*rows: tuple[str, int, int, float]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(congruence.FIGURE_COLUMNS))
 
 
-def judged(ad: Row | None = None, page: Row | None = None, **pictures: Sketch) -> Row:
+def judged(ad: Row | None = None, page: Row | None = None, **pictures: Sketch | NoPicture) -> Row:
     """The row of one ad and page; what is given changes AD and PAGE."""
     frame = judge(
         ads({**AD, **(ad or {})}), pages({**PAGE, **(page or {})}), figures(), pictures=pictures
@@ -129,6 +130,16 @@ def test_a_page_that_keeps_the_promise_scores_high_with_the_reasons() -> None:
             {},
             "Other product: the page is about Dew Serum",
         ),
+        (
+            {"body": "Dew Serum for $9 a month."},
+            {"main_text": "Dew Serum comes to you for $12 a month or $99 a year."},
+            "Higher price: 9 per month in the ad, 12 per month on the page.",
+        ),
+        (
+            {"body": "Dew Serum, now $9."},
+            {"price": Decimal(36), "main_text": "Dew Serum for $36 or 4 payments of $9."},
+            "Higher price: 9 in the ad, 36 USD on the page.",
+        ),
         ({}, {"state": "not_found", "status_code": 404}, "The page is gone: HTTP 404."),
     ],
 )
@@ -171,6 +182,13 @@ def test_the_cap_is_told_only_where_it_changed_the_total() -> None:
             {"discount": None, "hero_text": "Water for dry skin."},
         ),
         ({"title": "Dew Serum", "body": "30% off, now $27.20"}, {"discount": "-30%"}),
+        ({"title": "Dew Serum", "body": "Pay in 4 of $6.80"}, {}),
+        ({"title": "Dew Serum", "body": "From $5 a month"}, {"main_text": "$60 a year."}),
+        ({"title": "Dew Serum", "body": "$5/mo"}, {"main_text": "Now for $5 a month."}),
+        ({"title": "Dew Serum", "body": "Under $30 a month"}, {"price": Decimal("27.20")}),
+        ({"title": "Dew Serum", "body": "We donate $1 per bottle."}, {}),
+        ({"title": "Dew Serum", "body": "Spend $20, get $5"}, {}),
+        ({"title": "Dew Serum", "body": "Save 100% of your time."}, {}),
     ],
 )
 def test_what_can_be_meant_as_written_is_no_severe_mismatch(ad: Row, page: Row) -> None:
@@ -316,7 +334,7 @@ def sketch_of(image: Image.Image, kind: str = "PNG") -> Sketch:
     return read_sketch(file)
 
 
-def visual(ad: Sketch | None, page: Sketch | None) -> Row:
+def visual(ad: Sketch | NoPicture | None, page: Sketch | NoPicture | None) -> Row:
     named = {"sha": ad, PAGE["picture_key"]: page}
     known = {name: sketch for name, sketch in named.items() if sketch}
     return judged({"picture_sha256": "sha"}, {}, **known)
@@ -370,8 +388,14 @@ def test_the_hash_is_the_one_that_judging_writes() -> None:
     assert judged()["input_hash"] == hash_of()
 
 
-def test_a_row_judged_without_its_pictures_is_judged_again() -> None:
-    assert visual(picture("navy"), None)["input_hash"] != hash_of({"picture_sha256": "sha"})
+def test_a_row_judged_without_its_pictures_is_judged_again_unless_that_is_final() -> None:
+    hashed = hash_of({"picture_sha256": "sha"})
+    late, gone = NoPicture("no time.", is_final=False), NoPicture("it is gone.", is_final=True)
+    assert visual(picture("navy"), None)["input_hash"] != hashed
+    assert visual(picture("navy"), late)["input_hash"] != hashed
+    assert visual(picture("navy"), gone)["input_hash"] == hashed
+    assert visual(None, gone)["input_hash"] == hashed
+    assert visual(None, late)["evidence"]["visual"] == ["Not compared: no time."]
 
 
 @pytest.mark.parametrize(

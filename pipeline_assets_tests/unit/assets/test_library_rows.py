@@ -1,12 +1,20 @@
 """Other advertisers' ads found now and before become one set of rows."""
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pipeline_assets.assets.library_rows import FoundAd, find_clashes, first_ads, merge_ads
+from pipeline_assets.assets.library_rows import (
+    UNKNOWN_SEARCH,
+    FoundAd,
+    find_clashes,
+    merge_ads,
+    share_ads,
+)
 from pipeline_assets.schemas import SCHEMAS
 from pipeline_assets.sources.library_ads import LibraryAd
 
@@ -44,9 +52,17 @@ def merge(
     *ads: FoundAd,
     stored: dict[str, Row] | None = None,
     now: datetime = NOW,
-    are_all_seen: bool = True,
+    searches: Collection[str] = ("page:42", "page:43", "term:serum"),
+    unfinished: Collection[str] = (),
 ) -> dict[str, Row]:
-    return merge_ads(ads, stored or {}, brand_id="acme", now=now, are_all_seen=are_all_seen)
+    return merge_ads(
+        ads,
+        stored or {},
+        brand_id="acme",
+        now=now,
+        searches={*searches},
+        unfinished={*unfinished},
+    )
 
 
 def test_a_row_has_every_column_of_both_datasets() -> None:
@@ -81,10 +97,43 @@ def test_an_ad_that_is_gone_is_remembered_for_half_a_year(age: timedelta, is_kep
     assert all(row["last_seen_at"] == NOW - age for row in rows.values())
 
 
-def test_of_an_ad_that_was_not_asked_for_nothing_is_known() -> None:
-    before = merge(found(), found("2", is_active=False), now=NOW - timedelta(days=1))
-    rows = merge(stored=before, are_all_seen=False)
-    assert {ad_id: row["is_active"] for ad_id, row in rows.items()} == {"1": True, "2": False}
+@pytest.mark.parametrize(
+    ("unfinished", "running"),
+    [
+        ((), set()),
+        (("page:42",), {"1", "4"}),
+        (("page:43",), {"3", "4"}),
+        (("page:42", "page:43", "term:serum"), {"1", "3", "4"}),
+    ],
+)
+def test_of_an_ad_whose_search_was_not_finished_nothing_is_known(
+    unfinished: tuple[str, ...], running: set[str]
+) -> None:
+    before = merge(
+        found("1"),
+        found("2", is_active=False),
+        found("3", matched_by="page:43"),
+        found("4", matched_by=UNKNOWN_SEARCH),
+        now=NOW - timedelta(days=1),
+    )
+    rows = merge(stored=before, unfinished=unfinished)
+    assert set(rows) == {"1", "2", "3", "4"}
+    assert {ad_id for ad_id, row in rows.items() if row["is_active"]} == running
+
+
+def test_ads_of_a_search_that_is_no_longer_wanted_go_unless_another_finds_them() -> None:
+    before = merge(
+        found("1"),
+        found("2", matched_by="page:43"),
+        found("3", matched_by="page:43"),
+        found("4", matched_by=UNKNOWN_SEARCH),
+    )
+    rows = merge(found("3", matched_by="page:42"), stored=before, searches=["page:42"])
+    assert {ad_id: row["matched_by"] for ad_id, row in rows.items()} == {
+        "3": "page:42",
+        "1": "page:42",
+        "4": "actor",
+    }
 
 
 @pytest.mark.parametrize(
@@ -152,6 +201,35 @@ def test_a_clash_is_an_id_with_several_contents() -> None:
     assert find_clashes([found("1"), found("1", bodies=("Other",)), found("2")]) == ["1"]
 
 
-def test_the_first_ads_are_counted_by_their_ids() -> None:
+def test_ads_are_shared_out_by_their_ids_and_repeated_ones_stay() -> None:
     ads = [found("1"), found("1"), found("2"), found("3"), found("1")]
-    assert [each.ad.library_ad_id for each in first_ads(ads, 2)] == ["1", "1", "2", "1"]
+    kept, rest = share_ads(ads, 2)
+    assert [each.ad.library_ad_id for each in kept] == ["1", "1", "2", "1"]
+    assert [each.ad.library_ad_id for each in rest] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shares"),
+    [
+        (1, (1, 0, 0)),
+        (3, (1, 1, 1)),
+        (5, (2, 1, 2)),
+        (7, (3, 1, 3)),
+        (8, (4, 1, 3)),
+        (11, (7, 1, 3)),
+        (99, (7, 1, 3)),
+    ],
+)
+def test_what_a_search_does_not_need_of_its_share_goes_to_the_others(
+    count: int, shares: tuple[int, int, int]
+) -> None:
+    sizes = {"page:42": 7, "page:43": 1, "term:serum": 3}
+    ads = [
+        found(f"{search}-{number}", matched_by=search)
+        for search, size in sizes.items()
+        for number in range(size)
+    ]
+    kept, rest = share_ads(ads, count)
+    counts = Counter(each.matched_by for each in kept)
+    assert tuple(counts[search] for search in sizes) == shares
+    assert len(kept) + len(rest) == len(ads)

@@ -39,6 +39,8 @@ DAY = date(2026, 1, 5)
         ("5. Jan. 2026", DAY),
         ("Reviewed in the United States on January 5, 2026", DAY),
         ("Reviewed in the United Kingdom on 5 January 2026", DAY),
+        ("March 3rd, 2025", date(2025, 3, 3)),
+        ("5-Jan-2026", DAY),
         (datetime(2026, 1, 5, 12, tzinfo=UTC), DAY),
     ],
 )
@@ -46,7 +48,48 @@ def test_a_date_is_read_in_any_notation(value: Any, day: date) -> None:
     assert read_date(value) == day
 
 
-@pytest.mark.parametrize("value", ["yesterday", "", "32 January 2026", "Mayday 5, 2026 AD", []])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rezension aus Deutschland vom 3. März 2025",
+        "Rezension aus Deutschland vom 3. Ma\u0308rz 2025",
+        "Avis laissé en France le 3 mars 2025",
+        "Évalué au Canada le 3\xa0mars\xa02025",
+        "Revisado en España el 3 de marzo de 2025",
+        "Calificado en México el 3 de marzo del 2025",
+        "Recensito in Italia il 3 marzo 2025",
+        "Avaliado no Brasil em 3 de março de 2025",
+        "Beoordeeld in Nederland op 3 maart 2025",
+        "Recenserad i Sverige den 3 mars 2025",
+        "Recenzja z Polski z 3 marca 2025",
+        "Türkiye'de 3 Mart 2025 tarihinde değerlendirildi",
+        "2025年3月3日に日本でレビュー済み",
+        "２０２５年３月３日に日本でレビュー済み",
+        "تمت المراجعة في مصر في 3 مارس 2025",
+        "تمت المراجعة في المملكة العربية السعودية في ٣ مارس ٢٠٢٥",
+    ],
+)
+def test_a_date_is_read_in_the_words_of_each_shop(text: str) -> None:
+    assert read_date(text) == date(2025, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("le 1er décembre 2025", date(2025, 12, 1)),
+        ("1º de fevereiro de 2025", date(2025, 2, 1)),
+        ("29 lutego 2024", date(2024, 2, 29)),
+        ("31 Aralık 2025", date(2025, 12, 31)),
+        ("30 AGOSTO 2025", date(2025, 8, 30)),
+    ],
+)
+def test_the_first_and_the_last_of_a_month_are_days_too(text: str, day: date) -> None:
+    assert read_date(text) == day
+
+
+@pytest.mark.parametrize(
+    "value", ["yesterday", "", "32 January 2026", "Mayday 5, 2026 AD", "2025年13月3日", []]
+)
 def test_what_is_no_date_is_refused_with_the_value_seen(value: Any) -> None:
     with pytest.raises(ValueError, match="is no date"):
         read_date(value)
@@ -185,8 +228,7 @@ def test_an_ad_has_an_end_only_when_it_has_ended(
         ({"adArchiveID": ...}, ["adArchiveID"]),
         ({"adArchiveID": "not a number"}, ["adArchiveID"]),
         ({"adArchiveID": 1.5e15}, ["adArchiveID"]),
-        ({"startDate": "some day"}, ["startDate"]),
-        ({"isActive": "perhaps", "startDate": "some day"}, ["isActive", "startDate"]),
+        ({"adArchiveID": "1 2", "startDate": "some day"}, ["adArchiveID"]),
         ({"pageID": ..., "pageName": ...}, ["pageID or pageName"]),
         ({"snapshot": {}}, ["snapshot with a text, picture or video"]),
         ({"snapshot": {"images": [{"url": "no address"}]}}, None),
@@ -198,6 +240,31 @@ def test_a_row_that_is_no_ad_is_refused_with_what_it_lacks(
     with pytest.raises(UnreadableRowError) as caught:
         read_ad(**changes)
     assert caught.value.fields == (fields or ["snapshot with a text, picture or video"])
+
+
+def test_a_lesser_field_that_cannot_be_read_is_left_out_and_named() -> None:
+    ad = read_ad(isActive="perhaps", startDate="n/a", languages={"a": 1}, endDate="2026-11-20")
+    assert (ad.started_on, ad.stopped_on, ad.is_active) == (None, date(2026, 11, 20), False)
+    assert ad.languages == ()
+    assert ad.problem == (
+        "Left out as unreadable: isActive 'perhaps', languages {'a': 1}, startDate 'n/a'."
+    )
+    assert read_ad().problem is None
+
+
+def test_where_a_field_is_told_twice_the_readable_one_counts() -> None:
+    ad = read_ad(startDate="n/a", startDateFormatted="2026-01-05")
+    assert ad.started_on == DAY
+    assert ad.problem == "Left out as unreadable: startDate 'n/a'."
+
+
+@pytest.mark.parametrize(
+    ("told", "is_active"),
+    [("ACTIVE", True), ("Inactive", False), ("true", True), (1, True), (False, False)],
+)
+def test_a_flag_is_read_in_words_too(told: Any, is_active: bool) -> None:
+    ad = read_ad(isActive=told)
+    assert (ad.is_active, ad.problem) == (is_active, None)
 
 
 @pytest.mark.parametrize("row", [None, "text", 7, ["list"]])
@@ -279,6 +346,10 @@ def read_review(**changes: Any) -> amazon_reviews.Review:
         ("4.0 out of 5 stars", 4),
         ("1,0 von 5 Sternen", 1),
         ("5つ星のうち4.0", 4),
+        ("5つ星のうち4", 4),
+        ("5 yıldız üzerinden 4,0", 4),
+        ("5.0 out of 5 stars", 5),
+        ("1 out of 5", 1),
     ],
 )
 def test_stars_are_read_in_any_notation(stars: Any, rating: int) -> None:
@@ -318,6 +389,38 @@ def test_the_country_is_told_or_read_from_the_words(
     review = read_review(**changes)
     assert review.country == country
     assert review.reviewed_on == DAY
+
+
+BADGES = (
+    "Verified Purchase",
+    "Verifizierter Kauf",
+    "Achat vérifié",
+    "Compra verificada",
+    "Acquisto verificato",
+    "Geverifieerde aankoop",
+    "Verifierat köp",
+    "Zweryfikowany zakup",
+    "Potwierdzony zakup",
+    "Doğrulanmış Alışveriş",
+    "Amazonで購入",
+    "عملية شراء معتمدة",
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "is_verified", "problem"),
+    [
+        (True, True, None),
+        *((badge, True, None) for badge in BADGES),
+        ("Unverified", False, "Left out as unreadable: isVerified 'Unverified'."),
+        ("Achat non vérifié", False, "Left out as unreadable: isVerified 'Achat non vérifié'."),
+        ("false", False, None),
+        ("perhaps", False, "Left out as unreadable: isVerified 'perhaps'."),
+    ],
+)
+def test_a_badge_is_as_good_as_a_flag(told: Any, is_verified: bool, problem: str | None) -> None:
+    review = read_review(isVerified=told)
+    assert (review.is_verified, review.problem) == (is_verified, problem)
 
 
 @pytest.mark.parametrize(
@@ -363,6 +466,7 @@ def test_a_date_that_cannot_be_read_is_the_reviews_trouble_alone() -> None:
         ({"ratingScore": ...}, ["ratingScore"]),
         ({"ratingScore": 0}, ["ratingScore"]),
         ({"ratingScore": "many"}, ["ratingScore"]),
+        ({"ratingScore": "10"}, ["ratingScore"]),
         ({"reviewTitle": ..., "reviewDescription": ...}, ["reviewDescription"]),
         ({"asin": ..., "reviewId": ...}, ["asin", "reviewId"]),
     ],

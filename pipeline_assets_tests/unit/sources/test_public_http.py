@@ -247,6 +247,13 @@ def test_redirects_are_followed_and_told(http, scripted_server):
     assert response.redirects == tuple(map(scripted_server.url, ("/1", "/2?x=1", "/3")))
 
 
+def test_the_time_that_the_caller_takes_at_a_redirect_is_not_counted(http, scripted_server):
+    start = scripted_server.answers("/1", b"", 302, Location="/2")
+    scripted_server.answers("/2", b"here")
+    with http.open(start, total_seconds=0.5, on_redirect=lambda _: time.sleep(0.7)) as response:
+        assert b"".join(response.chunks(max_bytes=10)) == b"here"
+
+
 def test_five_redirects_are_followed_and_a_sixth_is_not(http, scripted_server):
     for number in range(1, 7):
         scripted_server.answers(f"/{number}", b"", 302, Location=f"/{number - 1}")

@@ -9,29 +9,15 @@ import pytest
 from pipeline_assets.errors import AccessError, CredentialError
 from pipeline_assets.sources.actor_rows import UnreadableRowError
 from pipeline_assets.sources.meta.ad_library import (
-    LibrarySearch,
     fetch_library_ads,
-    plan_searches,
     reaches_only_political_ads,
     read_library_row,
+    search_by_page,
+    search_by_words,
 )
 from pipeline_assets.sources.meta.client import GraphClient
 
-SERUM = LibrarySearch(search_terms="serum")
-
-
-def test_pages_are_asked_for_ten_at_a_time_and_terms_alone() -> None:
-    pages = [str(number) for number in range(21)]
-    searches = plan_searches(pages, ["serum", "cold brew"])
-    assert [search.page_ids for search in searches] == [
-        tuple(pages[:10]),
-        tuple(pages[10:20]),
-        ("20",),
-        (),
-        (),
-    ]
-    assert [search.search_terms for search in searches[3:]] == ["serum", "cold brew"]
-    assert [search.key_count for search in searches] == [10, 10, 1, 1, 1]
+SERUM = search_by_words("serum")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +30,7 @@ def test_commercial_ads_are_found_in_the_eu_and_the_uk(
     assert reaches_only_political_ads(countries) is only_political
 
 
-def test_a_search_reads_no_more_than_it_may(
+def test_a_search_asks_for_no_page_before_it_is_used(
     client: GraphClient, graph: Any, reply: Callable[..., Any]
 ) -> None:
     more = {"cursors": {"after": "QQ"}, "next": "https://graph.example/next?access_token=x"}
@@ -52,15 +38,28 @@ def test_a_search_reads_no_more_than_it_may(
         reply({"data": [{"id": "1"}, {"id": "2"}], "paging": more}),
         reply({"data": [{"id": "3"}, {"id": "4"}], "paging": more | {"cursors": {"after": "RR"}}}),
     ]
-    pages = list(fetch_library_ads(client, SERUM, countries=["DE"], max_ads=3))
-    assert pages == [[{"id": "1"}, {"id": "2"}], [{"id": "3"}]]
-    asked = graph.calls[0]
+    pages = fetch_library_ads(client, SERUM, countries=["DE"], ads_at_once=3)
+    assert next(pages) == [{"id": "1"}, {"id": "2"}]
+    (asked,) = graph.calls
     assert asked.path == "ads_archive"
     assert asked.params["limit"] == "3"
     assert asked.params["ad_reached_countries"] == '["DE"]'
     assert (asked.params["ad_active_status"], asked.params["search_terms"]) == ("ACTIVE", "serum")
     assert "snapshot" not in asked.params["fields"]
     assert "search_page_ids" not in asked.params
+    assert next(pages) == [{"id": "3"}, {"id": "4"}]
+    assert len(graph.calls) == 2
+
+
+def test_an_advertiser_is_asked_for_by_its_page(
+    client: GraphClient, graph: Any, reply: Callable[..., Any]
+) -> None:
+    graph.replies.append(reply({"data": []}))
+    pages = fetch_library_ads(client, search_by_page("42"), countries=["DE"], ads_at_once=3)
+    assert list(pages) == []
+    (asked,) = graph.calls
+    assert asked.params["search_page_ids"] == '["42"]'
+    assert not {"search_terms", "search_type"} & set(asked.params)
 
 
 def test_an_unconfirmed_identity_is_told_what_to_do(
@@ -68,7 +67,7 @@ def test_an_unconfirmed_identity_is_told_what_to_do(
 ) -> None:
     graph.replies.append(make_error(10, 2332002))
     with pytest.raises(AccessError, match="10/2332002") as caught:
-        list(fetch_library_ads(client, SERUM, countries=["DE"], max_ads=3))
+        list(fetch_library_ads(client, SERUM, countries=["DE"], ads_at_once=3))
     assert "facebook.com/ID" in caught.value.advice
     assert "`actor`" in caught.value.advice
 
@@ -78,7 +77,7 @@ def test_a_dead_token_is_a_dead_token(
 ) -> None:
     graph.replies.append(make_error(190, 463))
     with pytest.raises(CredentialError):
-        list(fetch_library_ads(client, SERUM, countries=["DE"], max_ads=3))
+        list(fetch_library_ads(client, SERUM, countries=["DE"], ads_at_once=3))
 
 
 def test_a_row_of_the_library_is_read() -> None:

@@ -23,6 +23,14 @@ CAROUSEL = _story(
         ],
     }
 )
+
+
+def _cards(*cards: dict[str, Any]) -> dict[str, Any]:
+    return _story(link_data={"link": SHOP, "child_attachments": list(cards)})
+
+
+FORM_CARD = {"link": f"{SHOP}/form", "call_to_action": _button(lead_gen_form_id="9")}
+APP_CARD = {"link": f"{SHOP}/app", "call_to_action": _button(app_link="app://x")}
 FEED: dict[str, Any] = {
     "asset_feed_spec": {
         "titles": [{"text": "T1"}, {"text": "T2"}],
@@ -59,6 +67,8 @@ FEED: dict[str, Any] = {
             [],
         ),
         (_story(video_data={"call_to_action": _button(app_link="app://x", link=SHOP)}), []),
+        (_cards({"link": f"{SHOP}/1"}, APP_CARD, FORM_CARD), [SHOP, f"{SHOP}/1"]),
+        (_cards(FORM_CARD, APP_CARD), []),
         ({"object_url": "https://apps.apple.com/app/id1"}, []),
         ({"link_url": "https://[half"}, []),
         ({"link_url": "{{product.url}}"}, []),

@@ -62,6 +62,9 @@ def page(text: str, meta: str = "") -> str:
          .encode("iso-8859-15"), "application/xhtml+xml", GERMAN.replace("–", "-")),
         (page(GERMAN).encode(), "text/html", GERMAN),
         (page(GERMAN).encode(), "text/html; charset=no-such-charset", GERMAN),
+        (page(GERMAN).encode(), "text/html; charset=hex", GERMAN),
+        (page(GERMAN, '<meta charset="undefined">').encode(), "text/html", GERMAN),
+        (page(RUSSIAN * 5).encode("cp1251"), "text/html; charset=idna", RUSSIAN * 5),
         (page(RUSSIAN * 5).encode("cp1251"), "text/html", RUSSIAN * 5),
     ],
 )  # fmt: skip
@@ -189,6 +192,9 @@ def test_the_call_to_action_is_the_main_buttons_words(html, words):
         ("3 for 2 on bars", "3 for 2 on bars"),
         ("Jetzt 2 + 1 gratis", "Jetzt 2 + 1 gratis"),
         ("10 € gespart", "10 € gespart"),
+        ("1 200 € de remise", "1 200 € de remise"),
+        ("Spare 1’200.– CHF", "Spare 1’200.– CHF"),
+        ("Spare CHF 1’200.–", "Spare CHF 1’200.–"),
         ("100% cotton", None),
         ("93% saw calmer skin", None),
         ("5-10% of people", None),
@@ -259,6 +265,23 @@ META_TAGS = """<meta property='product:price:amount' content='8.5'>
         ("<h1>Soap</h1><p>CHF 12.50</p>", "12.50", "CHF"),
         ("<h1>Soap</h1><p>Free shipping over $50</p><p>$8</p>", "8", "USD"),
         ("<h1>Soap</h1><p>¥900</p>", "900", "JPY"),
+        ("<h1>Soap</h1><p><span>Price</span><span>$8</span></p>", "8", "USD"),
+        ("<h1>Soap</h1><p>1 299 SEK</p>", "1299", "SEK"),
+        ("<h1>Soap</h1><b class=price><i>€ 12</i> <i>500 sold</i></b>", "12", "EUR"),
+        ("<b class=price>\n <i>€</i>\n <i> 1 299,90</i>\n</b>", "1299.90", "EUR"),
+        ("<h1>Soap</h1><p>Garden hose, 12 ft</p>", None, None),
+        ("<header><b class=cart-total-price>$0.00</b></header><b class=price>$60</b>", "60", "USD"),
+        ("<header><b class=price>$99.00</b></header><b class=price>$60</b>", "60", "USD"),
+        ("<main><header><h1>Soap</h1><b class=price>$60</b></header></main>", "60", "USD"),
+        ("<div class='price mini-cart'>$9</div><b class=add-to-cart-price>$60</b>", "60", "USD"),
+        ("<b class=price>$0.00</b>", None, None),
+        ("<i class=price>4 payments of $12.25</i><b class=price>$49.00</b>", "49.00", "USD"),
+        ("<b class=price>$49.00 or 4 interest-free payments of $12.25</b>", "49.00", "USD"),
+        ("<b class=price>3 Raten zu 33,33 € oder 99 €</b>", "99", "EUR"),
+        ("<i class=price-installments>$15</i><b class=price>$60</b>", "60", "USD"),
+        ("<i class=price__monthly>$5</i><b class=price>$60</b>", "60", "USD"),
+        ("<h1>Soap</h1><p>$5 a month</p><p>$60 once</p>", "60", "USD"),
+        ("<h1>Soap</h1><b class=price>9,90 €/Monat</b>", None, None),
         ("<h1>Soap</h1><p>Since 1920</p>", None, None),
         ("<p>$5 above the heading</p><h1>Soap</h1>", None, None),
         (json_ld(SOAP | {"offers": {"price": "", "priceCurrency": "EUR"}}), None, None),
@@ -266,6 +289,17 @@ META_TAGS = """<meta property='product:price:amount' content='8.5'>
         (json_ld(SOAP | {"offers": {"price": True}}), None, None),
         (json_ld(SOAP | {"offers": {"price": -3}}), None, None),
         (json_ld(SOAP | {"offers": {"price": 1.299, "priceCurrency": "EUR"}}), "1.30", "EUR"),
+        (json_ld(SOAP | {"offers": {"price": 12.345, "priceCurrency": "BHD"}}), "12.345", "BHD"),
+        (json_ld(SOAP | {"offers": {"price": "19.500", "priceCurrency": "KWD"}}), "19.500", "KWD"),
+        (json_ld(SOAP | {"offers": {"price": "19.500", "priceCurrency": "VND"}}), "19500", "VND"),
+        (json_ld(SOAP | {"offers": {"price": "1299.0000", "priceCurrency": "USD"}}),
+         "1299.00", "USD"),
+        (json_ld(SOAP | {"offers": {"price": "12.990000", "priceCurrency": "€"}}), "12.99", "EUR"),
+        (json_ld(SOAP | {"offers": {"price": "1 299,90 €"}}), "1299.90", "EUR"),
+        (json_ld(SOAP | {"offers": {"price": "CHF 1’299.–", "priceCurrency": ""}}), "1299", "CHF"),
+        (json_ld(SOAP | {"offers": {"price": "1" * 11, "priceCurrency": "EUR"}}), None, None),
+        (json_ld(SOAP | {"offers": {"price": "on request", "priceCurrency": "EUR"}}), None, None),
+        (META_TAGS.replace("8.5", "1299.000").replace("GBP", "KWD"), "1299.000", "KWD"),
     ],
 )  # fmt: skip
 def test_prices_are_found_wherever_a_page_has_them(html, price, currency):
@@ -276,7 +310,9 @@ def test_prices_are_found_wherever_a_page_has_them(html, price, currency):
 @pytest.mark.parametrize(
     ("language", "text", "currency"),
     [("en-AU", "$9", "AUD"), ("en", "$9", "USD"), ("fr-CA", "9 $", "CAD"), ("zh-CN", "¥9", "CNY"),
-     ("sv", "9 kr", "SEK"), ("da-DK", "9 kr", "DKK"), ("en", "9 kr", None), ("pl", "9 zł", "PLN")],
+     ("sv", "9 kr", "SEK"), ("da-DK", "9 kr", "DKK"), ("en", "9 kr", None), ("pl", "9 zł", "PLN"),
+     ("es-CL", "$9", "CLP"), ("es-AR", "$9", "ARS"), ("es-CO", "$9", "COP"), ("en-AU", "£9", "GBP"),
+     ("en-AU", "US$9", "USD"), ("fr-CA", "CAD$9", "CAD"), ("ja", "￥9", "JPY")],
 )  # fmt: skip
 def test_a_bare_sign_means_the_currency_of_the_pages_country(language, text, currency):
     found = body(f"<h1>A</h1><b class=price>{text}</b>", lang=language)
@@ -348,6 +384,7 @@ _RUBBISH = st.one_of(
 @example(b"<a class=btn>Buy" * 5_000, None)
 @example(b"<svg><title>x</title></svg>", "text/html; charset=utf-7")
 @example(b"&#55357;<p title='&#0;'>", "text/html; charset=")
+@example(b"<p>x", "text/html; charset=hex")
 @settings(deadline=None, max_examples=150)
 def test_no_html_whatever_makes_reading_fail(rubbish, content_type):
     found = read_page(rubbish, url=URL, content_type=content_type)

@@ -1,5 +1,7 @@
 """Visiting pages: politeness, redirects, states; the bytes of every answer are the test's own."""
 
+import gzip
+import os
 import threading
 import time
 from collections import Counter
@@ -9,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from pipeline_assets.sources.public_http import PublicHttp
-from pipeline_assets.sources.web_pages import PageState, visit_pages
+from pipeline_assets.sources.web_pages import PageState, requesting, visit_pages
 from pipeline_assets.sources.web_pages.requesting import MAX_PAGE_BYTES
 from pipeline_assets.sources.web_pages.robots import MAX_ROBOTS_BYTES
 
@@ -244,6 +246,7 @@ def test_a_name_that_leads_elsewhere_for_the_second_request_is_refused(scripted_
         (answer(PAGE), "ok", None),
         (answer(PAGE, 203), "ok", None),
         (answer(PAGE, Content_Type="application/xhtml+xml"), "ok", None),
+        (answer(PAGE, Content_Type="text/html; charset=hex"), "ok", None),
         (answer(PAGE + SCRIPT + b"<p>Cooking oil becomes soap.</p>" * 9), "ok", None),
         (answer(b"<h1>Coming soon</h1>"), "ok", None),
         (answer(b"<div id=root></div>" + SCRIPT), "needs_js", "0 words"),
@@ -260,8 +263,14 @@ def test_a_name_that_leads_elsewhere_for_the_second_request_is_refused(scripted_
         (answer(b"", 404), "not_found", "404"),
         (answer(PAGE, 410), "not_found", "410"),
         (answer(b"%PDF", Content_Type="application/pdf"), "not_html", "application/pdf"),
+        (answer(b"%PDF", Content_Type="application/pdf", Content_Encoding="br"), "not_html", "pdf"),
         (answer(b"{}", Content_Type="application/json; charset=utf-8"), "not_html", "json"),
         (answer(b"plain", Content_Type="text/plain"), "not_html", "text/plain"),
+        (answer(gzip.compress(PAGE), Content_Encoding="gzip"), "ok", None),
+        (answer(PAGE, Content_Encoding="UTF-8"), "ok", None),
+        (answer(os.urandom(2_000), Content_Encoding="br"), "failed", "not asked for: br"),
+        (answer(os.urandom(2_000), Content_Encoding="gzip, ZSTD"), "failed", "not asked for: zstd"),
+        (answer(os.urandom(2_000), 403, Content_Encoding="br"), "blocked", "403"),
         (answer(b""), "failed", "empty"),
         (answer(b"   \n "), "failed", "empty"),
         (answer(b"\0\0"), "failed", "empty"),
@@ -349,6 +358,25 @@ def test_redirects_to_one_host_wait_for_their_turn_there(scripted_server, visit)
     found = visit(*urls, hosts=(*hosts, "shop.test"))
     assert {each.state for each in found.values()} == {PageState.OK}
     assert crowd.most["shop.test"] == 1
+
+
+def test_to_wait_for_a_turn_after_a_redirect_is_no_silence_of_the_host(
+    scripted_server, visit, monkeypatch
+):
+    monkeypatch.setattr(requesting, "TOTAL_SECONDS", 0.4)  # less than all turns together
+    target = f"http://shop.test:{scripted_server.port}/page"
+
+    def write_late(connection) -> None:
+        time.sleep(0.1)
+        connection.sendall(answer(PAGE, Connection="close"))
+
+    scripted_server.script("/page", write_late)
+    scripted_server.script("/go", redirect_to(target))
+    hosts = tuple(f"link{n}.test" for n in range(8))
+    urls = [f"http://{host}:{scripted_server.port}/go" for host in hosts]
+    found = visit(*urls, hosts=(*hosts, "shop.test"))
+    assert {(each.state, each.reason) for each in found.values()} == {(PageState.OK, None)}
+    assert asked_for(scripted_server).count("/page") == len(hosts)
 
 
 def test_the_same_address_is_visited_once(scripted_server):
