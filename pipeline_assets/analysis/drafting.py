@@ -34,7 +34,7 @@ from pipeline_assets.analysis.drafting_texts import (
 from pipeline_assets.analysis.template_scoring import find_policy_words
 
 DRAFTER = "rules"
-DRAFTER_VERSION = "1.0.0"
+DRAFTER_VERSION = "1.1.0"
 """Changes whenever the same rows would give other texts."""
 
 COPY_RATIO = 0.8

@@ -480,11 +480,17 @@ def short_names(name: str) -> list[str]:
     return list(dict.fromkeys(filter(None, (name, first, " ".join(words[:3])))))
 
 
+def written_amount(amount: Decimal) -> str:
+    """With two digits after the point, or as many as it has: some currencies have three."""
+    digits = -int(amount.normalize().as_tuple().exponent)
+    return f"{amount:,.{max(2, digits)}f}"
+
+
 def _price(price: Decimal | None, currency: str | None, language: str) -> str:
     """The price as the language writes it; empty when none is known."""
     if price is None or currency is None or price <= 0:
         return ""
-    amount = f"{price:,.0f}" if price == price.to_integral_value() else f"{price:,.2f}"
+    amount = f"{price:,.0f}" if price == price.to_integral_value() else written_amount(price)
     sign = _SIGNS.get(currency)
     if language == "en":
         return f"{sign}{amount}" if sign else f"{currency} {amount}"

@@ -175,17 +175,18 @@ def _phrases(attempt: Attempt) -> list[CustomerPhrase]:
 
 
 def _row(attempt: Attempt, draft: Draft, pictures: Rendered, before: Row | None) -> Row:
-    """A draft's row; what it says again it has said since then."""
+    """A draft's row; what it says and shows again was drafted then: people decide of that."""
     from pipeline_assets.analysis.drafting import DRAFTER, DRAFTER_VERSION  # noqa: PLC0415
 
     texts = draft.texts
-    said: Row = {
+    shown: Row = {
         "headline": texts.headline,
         "primary_text": texts.primary_text,
         "description": texts.description,
         "cta": texts.cta.value,
+        "pictures": pictures.pictures,
     }
-    is_same = before is not None and all(before[name] == said[name] for name in said)
+    is_same = before is not None and all(before[name] == shown[name] for name in shown)
     return {
         "brand_id": attempt.brand.id,
         "draft_id": draft.draft_id,
@@ -194,8 +195,7 @@ def _row(attempt: Attempt, draft: Draft, pictures: Rendered, before: Row | None)
         "product_name": draft.product.name,
         "product_url": draft.product.url,
         "hook_type": draft.hook_type,
-        **said,
-        "pictures": pictures.pictures,
+        **shown,
         "lineage": {**draft.lineage, "picture": pictures.lineage},
         "review_state": "draft",
         "reviewed_by": None,

@@ -1,4 +1,4 @@
-"""The pictures of drafts: which stored picture is behind a product, and what is made."""
+"""The pictures of drafts: which stored picture shows a product, and what is made of it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,37 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FEWEST_PIXELS = 400
-"""A picture with a shorter side looks coarse when it covers 1080 pixels."""
+"""A picture with a shorter side looks coarse when it is as wide as an ad."""
 
 _PLAIN_OFFERS = frozenset({"none", "unknown"})
 _WRITTEN_LOOKS = frozenset(
     {"text_overlay", "review_card", "press", "meme", "us_vs_them", "before_after"}
 )
-"""An ad whose picture may show an offer that is over, or is made of words, gives no background."""
+"""An ad that speaks of an offer, or whose picture is made of words, gives no background.
+
+So say its classes: those by rules tell of its texts, not of what stands in the picture.
+"""
+
+_WITHOUT_WORDS = frozenset({"product_shot", "lifestyle"})
+"""Where a product has such pictures, no others are taken."""
+
+_WORDS = "what is written in it is that ad's"
 
 _MOST_PICTURES = 8  # of a product, that its drafts take in turn
 
 _ASSET_COLUMNS = ("creative_id", "media_type", "sha256", "poster_sha256", "width", "height")
 
 
+class _Usable(NamedTuple):
+    """A stored picture, and an ad that shows it."""
+
+    creative_id: str
+    sha256: str
+    is_without_words: bool
+
+
 class Background(NamedTuple):
-    """A stored picture that may stand behind a product, and why."""
+    """The stored picture that a draft shows, and why."""
 
     sha256: str
     creative_id: str
@@ -63,16 +79,17 @@ def find_backgrounds(
     places: dict[str, set[str]] = defaultdict(set)
     for creative_id, url in zip(links["creative_id"], links["url"], strict=True):
         places[creative_id].add(url)
-    pictures = [each for each in _usable_pictures(attempt) if places[each[0]]]
-    own = [each for each in pictures if all(map(_is_front_page, places[each[0]]))]
+    pictures = [each for each in _usable_pictures(attempt) if places[each.creative_id]]
+    own = [each for each in pictures if all(map(_is_front_page, places[each.creative_id]))]
     found: dict[str, list[Background]] = {}
     for product in products:
-        its = [each for each in pictures if places[each[0]] <= product.urls]
-        why = "an ad that leads to the product alone shows it"
+        its = [each for each in pictures if places[each.creative_id] <= product.urls]
+        why = f"an ad that leads to the product alone shows it; {_WORDS}"
         if not its:
-            its, why = own, "an ad of the brand that leads to its front page shows it"
+            its, why = own, f"an ad of the brand that leads to its front page shows it; {_WORDS}"
+        best = [each for each in its if each.is_without_words] or its
         found[product.url] = [
-            Background(sha256, creative_id, why) for creative_id, sha256 in its[:_MOST_PICTURES]
+            Background(each.sha256, each.creative_id, why) for each in best[:_MOST_PICTURES]
         ]
     return found
 
@@ -81,13 +98,14 @@ def _is_front_page(url: str) -> bool:
     return urlsplit(url).path == "/"
 
 
-def _usable_pictures(attempt: Attempt) -> list[tuple[str, str]]:
-    """Creative and sha256 of each stored picture, or of a video's poster, in a fixed order."""
+def _usable_pictures(attempt: Attempt) -> list[_Usable]:
+    """Each stored picture, or a video's poster, in a fixed order."""
     from pipeline_assets.schemas import AD_ASSETS, AD_CLASSIFICATIONS  # noqa: PLC0415
 
     classes = attempt.read_rows(
-        AD_CLASSIFICATIONS, columns=["creative_id", "offer_type", "visual_format"]
+        AD_CLASSIFICATIONS, columns=["creative_id", "asset_type", "offer_type", "visual_format"]
     )
+    wordless = {row["creative_id"] for row in classes if row["asset_type"] in _WITHOUT_WORDS}
     unusable = {
         row["creative_id"]
         for row in classes
@@ -99,7 +117,7 @@ def _usable_pictures(attempt: Attempt) -> list[tuple[str, str]]:
         is_large = min(row["width"] or 0, row["height"] or 0) >= FEWEST_PIXELS
         if sha256 and is_large and row["creative_id"] not in unusable:
             pictures.setdefault(sha256, row["creative_id"])
-    return [(creative_id, sha256) for sha256, creative_id in pictures.items()]
+    return [_Usable(name, sha256, name in wordless) for sha256, name in pictures.items()]
 
 
 def render(
@@ -130,9 +148,7 @@ def _render(
     from pipeline_assets.analysis import ad_pictures  # noqa: PLC0415
 
     image = _open(attempt, background)
-    made = ad_pictures.render(
-        draft.texts.headline, _button(draft), background=image, seed=draft.product.url
-    )
+    made = ad_pictures.render(draft.texts.headline, background=image, seed=draft.product.url)
     _, left_out = ad_pictures.drawable_text(draft.texts.headline)
     if background is not None and image is not None:
         origin = background._asdict()
@@ -152,7 +168,7 @@ def _render(
         lineage={
             **origin,
             "input_hash": input_hash,
-            "is_headline_whole": all(picture.is_headline_whole for picture in made),
+            "is_headline_whole": bool(made) and all(each.is_headline_whole for each in made),
             "left_out": left_out or None,
         },
         is_kept=False,
@@ -172,13 +188,6 @@ def _open(attempt: Attempt, background: Background | None) -> Image.Image | None
         return None
 
 
-def _button(draft: Draft) -> str:
-    from pipeline_assets.analysis.drafting_texts import load_patterns  # noqa: PLC0415
-
-    words: str = load_patterns()[draft.product.language]["buttons"][draft.texts.cta]
-    return words
-
-
 def _input_hash(draft: Draft, background: Background | None) -> str:
     """sha256 of everything that the pictures are made of."""
     from pipeline_assets.analysis.ad_pictures import RENDERER_VERSION  # noqa: PLC0415
@@ -186,7 +195,6 @@ def _input_hash(draft: Draft, background: Background | None) -> str:
     parts = [
         RENDERER_VERSION,
         draft.texts.headline,
-        _button(draft),
         background and background.sha256,
         draft.product.url,
     ]

@@ -33,6 +33,10 @@ class UnknownItemError(InvalidConfigError):
     """The brand has no such template or draft (any more)."""
 
 
+class RedraftedError(InvalidConfigError):
+    """The draft is not what it was when it was shown: another text or another picture."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What a person has decided of an item, and why."""
@@ -136,6 +140,7 @@ def decide(
     reason: str,
     actor: str,
     now: datetime,
+    drafted_at: datetime | None = None,
 ) -> Decided:
     """Store what a person decides of an item.
 
@@ -144,8 +149,12 @@ def decide(
     replaces an earlier one; the audit log has all of them. Syncs keep it. Taking back what nobody
     has decided changes and records nothing.
 
+    `drafted_at` is that of the draft which the person saw: a sync may have drafted it anew since.
+    Without it the decision is about what is stored now.
+
     Raises:
         UnknownItemError: the brand has no such item.
+        RedraftedError: the draft is of another time than `drafted_at`.
         InvalidConfigError: there is no such brand, the decision is none of these, or the reason is
             empty.
     """
@@ -166,6 +175,8 @@ def decide(
         if found is None:
             raise _unknown(kind, brand_id, item_id)
         row = dict(found)
+        if drafted_at is not None and row.get("drafted_at") != drafted_at:
+            raise _redrafted(kind, brand_id, item_id)
         if decision != kind.undecided:
             _store(connection, brand_id, dataset, made)
             changes = kind.shown(row, made)
@@ -190,6 +201,13 @@ def _unknown(kind: _Kind, brand_id: str, item_id: str) -> UnknownItemError:
     return UnknownItemError(
         f"Brand {brand_id} has no {kind.noun} {item_id!r}.",
         advice="It may be gone from its source since the page was shown: reload it.",
+    )
+
+
+def _redrafted(kind: _Kind, brand_id: str, item_id: str) -> RedraftedError:
+    return RedraftedError(
+        f"The {kind.noun} {item_id!r} of brand {brand_id} has changed since it was shown.",
+        advice="Look at it again, and decide of what it says now.",
     )
 
 

@@ -35,7 +35,7 @@ from pipeline_assets.schemas import (
 )
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.engine import write_transaction
-from pipeline_assets.storage.tables import brands, dataset_status
+from pipeline_assets.storage.tables import DATASET_TABLES, brands, dataset_status
 from pipeline_assets.storage.windows import Scope, read_rows, replace_rows
 
 BRAND, DATASET = "acme", "ad_creations"
@@ -320,6 +320,43 @@ def test_an_ad_with_an_offer_in_it_gives_no_background(
     assert {row["lineage"]["picture"]["creative_id"] for row in drafts(engine).values()} == {None}
 
 
+def test_a_picture_of_the_product_alone_comes_before_others(
+    engine: sa.Engine, installation: Installation, known: None, draft: Draft
+) -> None:
+    stored = read_rows(engine, AD_ASSETS, brand_id=BRAND)[0]
+    other = installation.media.put_bytes(png((1, 2, 3))).sha256
+    product_shot = {"creative_id": "c2", "media_id": "h2", "sha256": other}
+    store(engine, AD_ASSETS, stored, stored | product_shot)
+    adverts = [creative(number, SERUM, f"Is it dry? {number}") for number in (1, 2)]
+    store(engine, META_AD_CREATIVES, *adverts)
+    classes = {"offer_type": "none", "asset_type": "product_shot", "creative_id": "c2"}
+    store(engine, AD_CLASSIFICATIONS, classes)
+    assert draft().success
+    used = {
+        row["lineage"]["picture"]["creative_id"]
+        for row in drafts(engine).values()
+        if row["product_name"] == "Dew Serum"
+    }
+    assert used == {"c2"}
+
+
+def test_without_a_picture_a_headline_that_cannot_be_drawn_gives_none(
+    engine: sa.Engine, known: None, draft: Draft
+) -> None:
+    store(engine, AD_ASSETS)
+    store(engine, LANDING_PAGES, page(SERUM, "潤いセラム", h1="潤い", main_text="A serum."))
+    result = draft()
+    assert result.success
+    assert checks(result)["texts_fit"] is False
+    undrawn = [
+        (row["pictures"], row["lineage"]["picture"]["is_headline_whole"])
+        for row in drafts(engine).values()
+        if row["lineage"]["picture"]["left_out"]
+    ]
+    assert undrawn
+    assert all(each == ([], False) for each in undrawn)
+
+
 def test_a_picture_that_is_gone_or_no_picture_gives_way_to_a_plain_ground(
     engine: sa.Engine, installation: Installation, known: None, draft: Draft
 ) -> None:
@@ -348,6 +385,22 @@ def test_nothing_changed_is_not_rendered_again_and_keeps_its_time(
     rows = drafts(engine)
     assert {row["description"] for row in rows.values()} >= {"-25%"}
     assert any(row["drafted_at"] > first[name]["drafted_at"] for name, row in rows.items())
+
+
+def test_words_with_another_picture_are_drafted_anew(
+    engine: sa.Engine, installation: Installation, known: None, draft: Draft
+) -> None:
+    assert draft().success
+    first = drafts(engine)
+    other = installation.media.put_bytes(png((20, 80, 200)))
+    with write_transaction(engine) as connection:
+        connection.execute(DATASET_TABLES[AD_ASSETS.name].update().values(sha256=other.sha256))
+    assert draft().success
+    is_new = {
+        (row["product_name"], row["drafted_at"] > first[name]["drafted_at"])
+        for name, row in drafts(engine).items()
+    }
+    assert is_new == {("Dew Serum", True), ("Barrier Cream", False)}
 
 
 def test_lost_bytes_are_rendered_again(
@@ -470,8 +523,6 @@ def test_letters_that_the_font_lacks_fail_the_check_of_texts(
 def test_approved_drafts_that_say_the_same_fail_the_check_of_copies(
     engine: sa.Engine, known: None, draft: Draft
 ) -> None:
-    from pipeline_assets.storage.tables import DATASET_TABLES  # noqa: PLC0415
-
     assert draft().success
     for name in drafts(engine):
         review(engine, name, "approved")

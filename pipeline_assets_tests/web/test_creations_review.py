@@ -141,6 +141,16 @@ def test_a_draft_looks_as_the_ad_would_and_tells_where_it_comes_from(
     assert "Nothing is published" in page
 
 
+def test_a_headline_that_no_picture_shows_is_told(lumen: "Site", put: Put) -> None:
+    told = "</span>No picture shows the headline</span>: the font has no <bdi>美容</bdi>"
+    put(lumen, "d1")
+    viewer = lumen.person(Role.VIEWER)
+    assert "No picture shows" not in viewer.page(PATH)
+    picture = {"why": "a plain ground", "is_headline_whole": False, "left_out": "美容"}
+    put(lumen, "d2", pictures=[], lineage={"picture": picture})
+    assert told in viewer.page(PATH).partition('id="item-d2@')[2]
+
+
 def test_only_the_pictures_of_the_chosen_ratio_are_shown(lumen: "Site", put: Put) -> None:
     put(lumen, "d1")
     viewer = lumen.person(Role.VIEWER)
@@ -295,7 +305,7 @@ def test_drafts_that_no_sync_stands_for_are_shown_nowhere(lumen: "Site", put: Pu
 
 
 def test_a_price_that_the_products_page_no_longer_has_is_told(lumen: "Site", put: Put) -> None:
-    for number, price in enumerate((None, "34", "29.50")):
+    for number, price in enumerate((None, "34", "12.125")):
         url = f"https://shop.example/{number}"
         known = {"name": "Serum", "price": price, "currency": "EUR", "discount": None}
         put(lumen, f"d{number}", product_url=url, lineage={"product": known})
@@ -304,6 +314,7 @@ def test_a_price_that_the_products_page_no_longer_has_is_told(lumen: "Site", put
     page = lumen.person(Role.VIEWER).page(PATH)
     assert re.findall(r"now ([^<]+) on its page", page) == ["34.00 EUR"]
     assert "now 34.00 EUR" in page.partition('id="item-d2@')[2]
+    assert "12.125 <bdi>EUR</bdi>" in page
 
 
 def test_whatever_drafts_hold_is_text_and_no_address_breaks_the_page(

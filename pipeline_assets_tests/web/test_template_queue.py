@@ -233,7 +233,12 @@ def test_a_brand_that_is_too_old_is_left_out_and_named(queue: "Site", viewer: "C
     assert "1 of 2 brands not ready" in page
     assert "Templates are not shown" in viewer.page(PATH, brand="globex")
     assert viewer.get(f"{CSV}?brand=globex").status_code == 409
-    assert viewer.get(CSV).status_code == 200
+    for asked, name in (
+        ("", "template-queue_without_1_of_2_brands.csv"),
+        ("?brand=acme", "template-queue.csv"),
+    ):
+        answer = viewer.get(CSV + asked)
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     set_success(queue, "acme", None)
     page = viewer.page(PATH)
     assert cards(page) == []

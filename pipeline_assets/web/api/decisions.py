@@ -8,16 +8,14 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from pipeline_assets.brands.models import Brand
-from pipeline_assets.control.item_decisions import UnknownItemError, decide
+from pipeline_assets.control.item_decisions import RedraftedError, UnknownItemError, decide
 from pipeline_assets.people.roles import Principal
-from pipeline_assets.web.api.shapes import Asked, Row, Shape
+from pipeline_assets.web.api.shapes import Asked, Instant, Row, Shape
 from pipeline_assets.web.context import Context, Web
 from pipeline_assets.web.identity import OperatedBrand, Operator
-from pipeline_assets.web.problems import not_found
+from pipeline_assets.web.problems import Problem, not_found
 
 router = APIRouter(tags=["decisions"])
-
-_NOUNS = {"template_approvals": "template", "ad_creations": "draft"}
 
 ItemId = Annotated[str, fastapi.Path(max_length=200)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, examples=["It fits our spring offer"])]
@@ -37,6 +35,9 @@ class CreationDecision(Asked):
     decision: Literal["approved", "rejected", "draft"]
     """`draft` takes the review back; nothing happens to one that nobody has reviewed."""
     reason: Reason
+    drafted_at: Instant | None = None
+    """The `drafted_at` of what was looked at. A sync may have drafted it anew since: then the
+    answer is 409, and nothing is decided. Without it the decision is about what is stored now."""
 
 
 class TemplateView(Shape):
@@ -65,6 +66,8 @@ class CreationView(Shape):
     reviewed_by: str | None
     review_reason: str | None
     reviewed_at: datetime | None
+    drafted_at: datetime
+    """Changes with its words and pictures."""
 
 
 @router.post("/brands/{brand}/templates/{template_id}/decision", response_model=TemplateView)
@@ -83,8 +86,11 @@ def decide_template(
 def decide_creation(
     principal: Operator, web: Web, brand: OperatedBrand, draft_id: ItemId, asked: CreationDecision
 ) -> Row:
-    """Review a draft, or take its review back."""
-    return _decide(web, principal, brand, "ad_creations", draft_id, asked)
+    """Review a draft, or take its review back.
+
+    With `drafted_at` only what was looked at is decided: 409 when it has changed since.
+    """
+    return _decide(web, principal, brand, "ad_creations", draft_id, asked, asked.drafted_at)
 
 
 def _decide(
@@ -94,6 +100,7 @@ def _decide(
     dataset: str,
     item_id: str,
     asked: TemplateDecision | CreationDecision,
+    drafted_at: datetime | None = None,
 ) -> Row:
     try:
         decided = decide(
@@ -105,7 +112,10 @@ def _decide(
             reason=asked.reason,
             actor=principal.actor,
             now=web.now(),
+            drafted_at=drafted_at,
         )
+    except RedraftedError as error:
+        raise Problem(409, str(error), advice=error.advice) from None
     except UnknownItemError:
         raise not_found(
             "such template" if dataset == "template_approvals" else "such draft"

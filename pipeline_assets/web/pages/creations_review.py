@@ -17,6 +17,7 @@ from pipeline_assets.analysis.drafting_texts import (
     MAX_HEADLINE,
     MAX_PRIMARY_TEXT,
     load_patterns,
+    written_amount,
 )
 from pipeline_assets.control.item_decisions import read_last_reasons, read_tag
 from pipeline_assets.datasets import Reader
@@ -139,6 +140,7 @@ def creations_review(view: Annotated[View, Depends(PAGE.open)], ratio: Text = ""
         ratios=list(dict.fromkeys(each["ratio"] for each in pictures)),
         button_words=_button_words,
         host_of=_host_of,
+        written=lambda price: written_amount(Decimal(price)),
         new_price=_new_price,
         reasons=read_last_reasons(
             engine, brand_ids=brand_ids, dataset=view.dataset, limit=_MOST_REASONS
@@ -191,4 +193,4 @@ def _new_price(row: Mapping[str, Any]) -> str | None:
         return None
     if (Decimal(before["price"]), before["currency"]) == (price, currency):
         return None
-    return f"{price:.2f} {currency}"
+    return f"{written_amount(price)} {currency}"

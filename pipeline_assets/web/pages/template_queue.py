@@ -119,7 +119,7 @@ def queue_csv(principal: Viewer, web: Web, asked: AskedQuery) -> StreamingRespon
         )
     rows = iterate_queue(web.engine, queue.wanted)
     cells = ([csv_cell(row[name]) for name in _CSV] for row in rows)
-    return answer_csv("template-queue.csv", _CSV, cells)
+    return answer_csv(queue.csv_name, _CSV, cells)
 
 
 def _open(web: Context, principal: Principal, asked: QueueAsked) -> "Queue":
@@ -186,6 +186,13 @@ class Queue:
         more = len(self._left_out) - _LEFT_OUT_NAMED
         named = ", ".join(self._left_out[:_LEFT_OUT_NAMED])
         return f"{named} and {more} more" if more > 0 else named
+
+    @property
+    def csv_name(self) -> str:
+        """The name of the download: it tells when templates of some brands are not in it."""
+        count = 0 if self.asked.brand else len(self._left_out)
+        missing = f"_without_{count}_of_{len(self.configured)}_brands" if count else ""
+        return f"template-queue{missing}.csv"
 
     @property
     def is_withheld(self) -> bool:

@@ -293,6 +293,22 @@ def test_a_language_without_patterns_gives_english_drafts_that_say_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("price", "language", "written"),
+    [
+        ("12.125", "en", "KWD 12.125"),
+        ("12.125000", "de", "12,125\N{NO-BREAK SPACE}KWD"),
+        ("12.5", "en", "KWD 12.50"),
+        ("1234.000", "en", "KWD 1,234"),
+    ],
+)
+def test_a_price_is_written_with_all_its_digits(price: str, language: str, written: str) -> None:
+    text = {"de": "Die Creme ist für die Haut und zieht schnell ein.", "en": None}[language]
+    sold = page(price=Decimal(price), currency="KWD", language=language, main_text=text)
+    draft = only(drafts(pages=[sold]))
+    assert written in f"{draft.texts.headline} {draft.texts.primary_text} {draft.texts.description}"
+
+
+@pytest.mark.parametrize(
     ("template_cta", "discount", "own", "urls", "price", "expected"),
     [
         ("Get offer", "-20%", None, frozenset(), Decimal(1), Cta.GET_OFFER),

@@ -1,4 +1,4 @@
-"""Deciding of one template after another in a real browser, by keyboard and without JavaScript."""
+"""Deciding of templates and drafts in a real browser, by keyboard and without JavaScript."""
 
 from typing import TYPE_CHECKING
 
@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, Route, expect
 
-from pipeline_assets.schemas import TEMPLATE_APPROVALS
+from pipeline_assets.schemas import AD_CREATIONS, TEMPLATE_APPROVALS
 from pipeline_assets.storage.audit import read_audit
-from pipeline_assets.storage.tables import item_decisions
+from pipeline_assets.storage.engine import write_transaction
+from pipeline_assets.storage.tables import DATASET_TABLES, dataset_status, item_decisions
 
 if TYPE_CHECKING:
     from conftest import Visitor
@@ -50,7 +51,7 @@ def test_templates_are_decided_by_keyboard_and_many_at_once(
     page.keyboard.type("First")
     page.keyboard.press("Enter")
     expect(page.locator("[id='item-shoes/t6']")).to_contain_text("approved")
-    page.get_by_label("Tick t6").uncheck()
+    expect(page.get_by_label("Tick t6")).not_to_be_checked()
     page.get_by_label("Tick t1").check()
     reason.press("Enter")  # no button waits for the reason any more
     expect(page.get_by_role("button", name="Approve 1 ticked")).to_be_enabled()
@@ -147,3 +148,83 @@ def test_templates_are_decided_without_javascript(
     expect(page.locator("[data-item]")).to_have_count(4)
     context.close()
     assert decided(site) == {"t1": ("approved", "It fits"), "t2": ("rejected", "Too bold")}
+
+
+@pytest.fixture
+def drafted(site: "Site") -> "Site":
+    """Drafts d1 and d2 that wait for a person, in this order."""
+    site.store_status("shoes", "ad_creations")
+    lineage = {
+        "template": {"page_name": "Other", "why": "approved"},
+        "hook": {"creative_id": "c1", "ad_name": "Ad", "why": "winner"},
+        "product": dict.fromkeys(("name", "price", "currency", "discount")),
+        "phrases": [],
+        "texts": [],
+        "language": "en",
+        "language_note": None,
+        "picture": {"why": "a plain ground", "is_headline_whole": True, "left_out": None},
+    }
+    row = {"review_state": "draft", "lineage": lineage}
+    rows = [row | {"draft_id": name, "headline": f"Old {name}"} for name in ("d1", "d2")]
+    site.store_rows(AD_CREATIONS, *rows, brand_id="shoes")
+    return site
+
+
+def redraft(site: "Site", draft_id: str) -> None:
+    """As a sync does."""
+    site.clock.pass_by(minutes=1)
+    table = DATASET_TABLES["ad_creations"]
+    changed = {"headline": f"New {draft_id}", "drafted_at": site.clock.now}
+    synced = dataset_status.update().where(dataset_status.c.dataset == "ad_creations")
+    with write_transaction(site.engine) as connection:
+        connection.execute(table.update().where(table.c.draft_id == draft_id).values(changed))
+        connection.execute(synced.values(last_success_at=site.clock.now))
+
+
+def test_a_draft_is_not_decided_by_what_was_meant_for_the_one_before(
+    drafted: "Site", operator: "Visitor"
+) -> None:
+    page = operator.open("/brands/shoes/creations-review")
+    cards, ticks = page.locator("[data-item]"), page.locator("input[name=item]:checked")
+    cards.nth(0).get_by_role("checkbox").check()
+    cards.nth(1).get_by_role("checkbox").check()
+    cards.nth(0).focus()
+    page.keyboard.press("a")  # which asks for the reason
+    redraft(drafted, "d1")
+    page.keyboard.type("Good")
+    expect(cards.nth(0)).to_contain_text("New d1")
+    expect(ticks).to_have_count(1)
+    page.keyboard.press("Enter")
+    cards.nth(0).focus()
+    page.route("**/brands/shoes/creations-review*", lambda route: route.abort())  # no poll
+    redraft(drafted, "d2")
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(page.get_by_text("1 has changed since you saw it: look again.")).to_be_visible()
+    assert decided(drafted) == {}
+    page.unroute("**/brands/shoes/creations-review*")
+    expect(cards.nth(1)).to_contain_text("New d2")
+    cards.nth(1).focus()
+    page.keyboard.press("r")
+    expect(cards.nth(1)).to_contain_text("Rejected by")
+    assert decided(drafted) == {"d2": ("rejected", "Good")}
+
+
+def test_a_draft_that_has_changed_is_not_decided_without_javascript(
+    drafted: "Site", operator: "Visitor", chromium: Browser
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    context.add_cookies(operator.page.context.cookies())
+    page = context.new_page()
+    page.goto(f"{drafted.url}/brands/shoes/creations-review")
+    redraft(drafted, "d1")
+    for name in ("Old d1", "Old d2"):
+        page.get_by_label(f"Tick the draft “{name}”").check()
+    page.get_by_label("Why").fill("Good")
+    page.get_by_role("button", name="Approve the ticked").click()
+    said = "1 approved. 1 has changed since you saw it: look again."
+    expect(page.get_by_text(said)).to_be_visible()
+    page.goto(f"{drafted.url}/brands/shoes/creations-review")
+    expect(page.locator("[data-item]").nth(0)).to_contain_text("New d1")
+    context.close()
+    assert decided(drafted) == {"d2": ("approved", "Good")}
