@@ -44,6 +44,8 @@ class Dataset:
 
     `fail_after` is how old the data may be before it must not be used (None: never too old).
     A `fatal` dataset's failure fails its job; another's leaves the job partial.
+    Without its `upstream` a dataset is not made. Its `companions`, made from the same, it reads as
+    far as they are there: a run that does both does them first, whether they succeed or not.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Dataset:
     fail_after: timedelta | None
     readers: tuple[Reader, ...]
     upstream: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
     fatal: bool = False
 
     @property
@@ -144,6 +147,7 @@ _DATASETS = (
         fail_after=_hours(48),
         readers=(Reader.HOOK_ANALYSIS, Reader.CONGRUENCE_INSIGHTS),
         upstream=("meta_ad_creatives",),
+        companions=("ad_thumbnails", "ad_assets"),  # a language model is shown the pictures
     ),
     Dataset(
         key="landing_pages",
@@ -164,6 +168,7 @@ _DATASETS = (
         fail_after=_hours(168),
         readers=(Reader.CONGRUENCE_INSIGHTS,),
         upstream=("meta_ad_creatives", "landing_pages"),
+        companions=("ad_thumbnails",),  # set beside the page's picture
     ),
     Dataset(
         key="scorecard",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
 from pipeline_assets.assets.model_tags import (
-    AskedCreative,
+    AskedContent,
     ModelTags,
     ask_model,
     read_picture_names,
@@ -26,7 +26,7 @@ MAX_UNKNOWN_RATIO = 0.5
 
 @dataclass(frozen=True)
 class _Classifier:
-    """Who is to tag, and what each creative is to it: a row that says the same is kept."""
+    """Who is to tag, and what each creative is to it: the hash of what it reads."""
 
     name: str
     version: str
@@ -34,15 +34,14 @@ class _Classifier:
     pictures: Mapping[str, str]
 
     def has_tagged(self, row: Row) -> bool:
-        """Whether the row is its work on the creative as it is now."""
+        """Whether the row is its work, of the version that it has now."""
         from pipeline_assets.analysis.taxonomy import TAXONOMY_VERSION  # noqa: PLC0415
 
-        return (
-            row["classifier"],
-            row["classifier_version"],
-            row["taxonomy_version"],
-            row["content_hash"],
-        ) == (self.name, self.version, TAXONOMY_VERSION, self.hashes.get(row["creative_id"]))
+        return (row["classifier"], row["classifier_version"], row["taxonomy_version"]) == (
+            self.name,
+            self.version,
+            TAXONOMY_VERSION,
+        )
 
 
 @dataset_asset(
@@ -52,16 +51,18 @@ def ad_classifications(attempt: Attempt) -> Outcome:
     """Each creative tagged with closed vocabularies: format, hook, angle, awareness, offer, funnel.
 
     Source: the stored creatives, by rules over text, call to action and naming; or, for a brand
-    that has configured one, by a language model that sees the pictures too. What it cannot tag, for
-    want of an answer or of money, the rules tag; its row says why, and the next run asks again.
-    Each tag has its evidence and a confidence. Unchanged creatives keep their tags.
+    that has configured one, by a language model that sees the pictures too, if its server takes any
+    (`pictures_left_out`). What it cannot tag, for want of an answer or of money, the rules tag; its
+    row says why, and the next run asks again.
+    Each tag has its evidence and a confidence. Creatives that read and look the same are tagged
+    once, in this run or in one before.
 
     Check: at most half of the creatives have an unknown hook, and the language model, where there
     is one, tagged all that it was to tag.
     """
     creatives = _read_creatives(attempt)
     classifier = _classifier(attempt, creatives)
-    kept = [row for row in attempt.read_rows() if classifier.has_tagged(row)]
+    kept = _known_rows(attempt, creatives, classifier)
     open_ones = creatives[~creatives["creative_id"].isin([row["creative_id"] for row in kept])]
     by_rules = _tag_by_rules(open_ones)
     model_tags = _ask_model(attempt, open_ones, classifier)
@@ -76,13 +77,14 @@ def ad_classifications(attempt: Attempt) -> Outcome:
         distinct_ads=_distinct_ads(creatives),
         checks={
             "most_hooks_are_recognised": _hook_check(rows),
-            "language_model_answered": _model_check(attempt, rows, model_tags),
+            "language_model_answered": _model_check(attempt, rows),
         },
         metadata={
             "classified": len(new),
             "unchanged": len(kept),
             "language_model_calls": model_tags.calls,
             "language_model_usd": float(model_tags.cost_usd),
+            "pictures_left_out": model_tags.pictures_left_out,
         },
     )
 
@@ -121,6 +123,22 @@ def _classifier(attempt: Attempt, creatives: pd.DataFrame) -> _Classifier:
     )
 
 
+def _known_rows(attempt: Attempt, creatives: pd.DataFrame, classifier: _Classifier) -> list[Row]:
+    """A row for each creative whose content is tagged already, be it another creative's."""
+    known = {row["content_hash"]: row for row in attempt.read_rows() if classifier.has_tagged(row)}
+    accounts = dict(zip(creatives["creative_id"], creatives["ad_account_id"], strict=True))
+    return [
+        known[content_hash]
+        | {
+            "creative_id": creative_id,
+            "ad_account_id": accounts[creative_id],
+            "fallback_reason": None,
+        }
+        for creative_id, content_hash in classifier.hashes.items()
+        if content_hash in known
+    ]
+
+
 def _tag_by_rules(creatives: pd.DataFrame) -> list[Row]:
     from pipeline_assets.analysis.classification import classify_ads  # noqa: PLC0415
 
@@ -128,29 +146,29 @@ def _tag_by_rules(creatives: pd.DataFrame) -> list[Row]:
 
 
 def _ask_model(attempt: Attempt, creatives: pd.DataFrame, classifier: _Classifier) -> ModelTags:
-    """What the brand's language model says of the creatives; nothing when it has none."""
+    """What the brand's language model says of each content; nothing when it has none."""
     from pipeline_assets.analysis.classification import read_creatives  # noqa: PLC0415
 
     source = attempt.brand.sources.language_model
     if source is None:
         return ModelTags()
-    asked = [
-        AskedCreative(creative_id, creative, classifier.pictures.get(creative_id))
+    asked = {
+        classifier.hashes[creative_id]: (creative, classifier.pictures.get(creative_id))
         for (creative_id, _), creative in read_creatives(creatives)
-    ]
-    return ask_model(attempt, source, asked)
+    }
+    return ask_model(attempt, source, [AskedContent(each, *asked[each]) for each in asked])
 
 
 def _row(by_rules: Row, classifier: _Classifier, model_tags: ModelTags) -> Row:
     """The rules' row, with the language model's tags in their place where there are some."""
-    creative_id = by_rules["creative_id"]
-    tags = model_tags.tags.get(creative_id)
+    content_hash = classifier.hashes[by_rules["creative_id"]]
+    tags = model_tags.tags.get(content_hash)
     if tags is None:
-        return by_rules | {"fallback_reason": model_tags.reasons.get(creative_id)}
+        return by_rules | {"fallback_reason": model_tags.reasons.get(content_hash)}
     return by_rules | {
         **{dimension: tag["value"] for dimension, tag in tags.items()},
         "tags": tags,
-        "content_hash": classifier.hashes[creative_id],
+        "content_hash": content_hash,
         "classifier": classifier.name,
         "classifier_version": classifier.version,
         "fallback_reason": None,
@@ -170,11 +188,11 @@ def _hook_check(rows: list[Row]) -> Check:
     )
 
 
-def _model_check(attempt: Attempt, rows: list[Row], model_tags: ModelTags) -> Check:
+def _model_check(attempt: Attempt, rows: list[Row]) -> Check:
     source = attempt.brand.sources.language_model
     if source is None:
         return Check(True, "No language model is configured; the rules tag.")
-    reasons = Counter(model_tags.reasons.values())
+    reasons = Counter(row["fallback_reason"] for row in rows if row["fallback_reason"])
     figures = {"creatives": len(rows), "tagged_by_rules": reasons.total()}
     if not reasons:
         return Check(True, f"{source.model} tagged all {len(rows)} creatives.", figures)

@@ -171,7 +171,8 @@ class Attempt:
         from pipeline_assets.storage.windows import Scope, replace_rows  # noqa: PLC0415
 
         table = schema or self.schema
-        tuples = (tuple(row[name] for name in table.column_names) for row in rows)
+        names = table.column_names
+        tuples = (tuple(row[name] for name in names) for row in rows)
         return replace_rows(
             self.installation.engine,
             table,
@@ -194,6 +195,7 @@ def dataset_asset(
     """
     dataset, schema = DATASETS[key], SCHEMAS[key]
     is_across = home_job(key).across_brands
+    is_companion = any(key in each.companions for each in DATASETS.values())
 
     def decorate(compute: Callable[[Attempt], Outcome]) -> dg.AssetsDefinition:
         # Dagster reads the return annotation and knows only the plain class.
@@ -236,6 +238,8 @@ def dataset_asset(
                     _check_spec(key, ROW_COUNT_CHECK, ROW_COUNT_DESCRIPTION),
                 ],
                 required_resource_keys={"installation"},
+                # Among deps, a companion that fails would keep the dataset from being tried.
+                op_tags={"dagster/priority": "1"} if is_companion else {},
                 backfill_policy=dg.BackfillPolicy.single_run() if is_across else None,
             )
         return decorator(run_across if is_across else run_windowed_or_not)

@@ -32,26 +32,34 @@ _MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
-class AskedCreative:
-    """A creative that the model is to tag, and the name of its picture in the media store."""
+class AskedContent:
+    """What the model is to tag, for every creative of that hash: what is read, and a picture.
 
-    creative_id: str
+    `picture_sha256` is the picture's name in the media store.
+    """
+
+    content_hash: str
     creative: Creative
     picture_sha256: str | None
 
 
 @dataclass
 class ModelTags:
-    """Tags by creative id, and for all others of those asked about why there are none."""
+    """Tags by content hash, and for all others of those asked about why there are none.
+
+    `takes_pictures`: whether the server reads pictures at all; None: it has not shown it yet.
+    """
 
     tags: dict[str, dict[str, Tag]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     cost_usd: Decimal = Decimal(0)
+    takes_pictures: bool | None = None
+    pictures_left_out: int = 0
 
-    def give_up(self, asked: Sequence[AskedCreative], reason: str) -> None:
+    def give_up(self, asked: Sequence[AskedContent], reason: str) -> None:
         """Leave these to the rules."""
-        self.reasons |= {each.creative_id: reason for each in asked}
+        self.reasons |= {each.content_hash: reason for each in asked}
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,13 @@ class _Tokens:
 
 
 def ask_model(
-    attempt: Attempt, source: LanguageModelSource, asked: Sequence[AskedCreative]
+    attempt: Attempt, source: LanguageModelSource, asked: Sequence[AskedContent]
 ) -> ModelTags:
-    """What the model says of the creatives; what goes wrong is a reason, never an error.
+    """What the model says of what it is asked about; what goes wrong is a reason, never an error.
 
     A batch whose answer cannot be used is left out; a refusal, an outage, the end of the day's
-    money or of the time for it leaves out all that follow.
+    money or of the time for it leaves out all that follow. What is refused with pictures is asked
+    about without them.
 
     Raises:
         InvalidConfigError: the model's library is not installed, or there is no such provider.
@@ -93,7 +102,7 @@ def ask_model(
             attempt.heartbeat.progress(start, total=len(asked), stage=f"asking {source.model}")
             batch = asked[start : start + BATCH_ADS]
             if not _ask_batch(attempt, source, model, batch, found):
-                found.give_up(asked[start + BATCH_ADS :], found.reasons[batch[0].creative_id])
+                found.give_up(asked[start + BATCH_ADS :], found.reasons[batch[0].content_hash])
                 break
     return found
 
@@ -102,37 +111,60 @@ def _ask_batch(
     attempt: Attempt,
     source: LanguageModelSource,
     model: LanguageModel,
-    batch: Sequence[AskedCreative],
+    batch: Sequence[AskedContent],
     found: ModelTags,
 ) -> bool:
     """Take in what the model says of a batch; False: there is no use in asking about others."""
-    from pipeline_assets.analysis import model_tagging  # noqa: PLC0415
+    from pipeline_assets.analysis.model_tagging import read_form  # noqa: PLC0415
     from pipeline_assets.sources.language_model import WrongAnswerError  # noqa: PLC0415
 
-    material = list(_material(attempt, batch))
-    most_output = _OUTPUT_TOKENS_OF_THOUGHT + _OUTPUT_TOKENS_OF_AD * len(batch)
-    most = _most_tokens(material, most_output)
-    obstacle = _obstacle(attempt, source, most.cost_usd(source))
+    whole = list(_material(attempt, batch))
+    texts = _texts(whole)
+    material: Sequence[str | Picture] = texts if found.takes_pictures is False else whole
+    obstacle = _obstacle(attempt, source, _most_tokens(material).cost_usd(source))
     if obstacle:
         found.give_up(batch, obstacle)
         return False
-    reply = model.fill_in(
-        model_tagging.form_for(len(batch)),
-        instructions=model_tagging.instructions(),
-        material=material,
-        max_output_tokens=most_output,
-    )
-    _record(attempt, source, reply, most, found)
+    reply = _fill_in(attempt, source, model, material, found)
+    if isinstance(reply.error, SourceRejectedError) and material != texts:
+        attempt.log(f"Asking again without pictures: {reply.error}")
+        material = texts
+        reply = _fill_in(attempt, source, model, material, found)
     if reply.form is not None:
-        tags = model_tagging.read_form(reply.form)
-        found.tags |= {each.creative_id: of for each, of in zip(batch, tags, strict=True)}
+        found.tags |= {
+            each.content_hash: tags for each, tags in zip(batch, read_form(reply.form), strict=True)
+        }
+        found.pictures_left_out += len(whole) - len(material)
+        if found.takes_pictures is None and whole != texts:
+            found.takes_pictures = material is whole
         return True
     found.give_up(batch, str(reply.error))
-    attempt.log(f"{len(batch)} creatives are left to the rules: {reply.error}")
+    attempt.log(f"{len(batch)} different creatives are left to the rules: {reply.error}")
     return isinstance(reply.error, WrongAnswerError | SourceRejectedError)
 
 
-def _material(attempt: Attempt, batch: Sequence[AskedCreative]) -> Iterator[str | Picture]:
+def _fill_in(
+    attempt: Attempt,
+    source: LanguageModelSource,
+    model: LanguageModel,
+    material: Sequence[str | Picture],
+    found: ModelTags,
+) -> Reply[Any]:
+    """One call about the ads of `material`, written down."""
+    from pipeline_assets.analysis import model_tagging  # noqa: PLC0415
+
+    ad_count = len(_texts(material))
+    reply = model.fill_in(
+        model_tagging.form_for(ad_count),
+        instructions=model_tagging.instructions(),
+        material=material,
+        max_output_tokens=_most_output(ad_count),
+    )
+    _record(attempt, source, reply, _most_tokens(material), found)
+    return reply
+
+
+def _material(attempt: Attempt, batch: Sequence[AskedContent]) -> Iterator[str | Picture]:
     from pipeline_assets.analysis.model_tagging import show_ad  # noqa: PLC0415
 
     for number, each in enumerate(batch, start=1):
@@ -151,15 +183,24 @@ def _read_picture(attempt: Attempt, sha256: str | None) -> Picture | None:
         return shrink_picture(file.read())
 
 
-def _most_tokens(material: Sequence[str | Picture], most_output: int) -> _Tokens:
+def _texts(material: Sequence[str | Picture]) -> list[str]:
+    """The material without its pictures: a text for each ad."""
+    return [part for part in material if isinstance(part, str)]
+
+
+def _most_output(ad_count: int) -> int:
+    return _OUTPUT_TOKENS_OF_THOUGHT + _OUTPUT_TOKENS_OF_AD * ad_count
+
+
+def _most_tokens(material: Sequence[str | Picture]) -> _Tokens:
     """The most that a call can take, its second try with the first answer sent back included."""
     from pipeline_assets.analysis.model_tagging import instructions  # noqa: PLC0415
 
-    texts = [instructions(), *(part for part in material if isinstance(part, str))]
-    pictures = sum(1 for part in material if not isinstance(part, str))
+    texts = _texts(material)
+    most_output = _most_output(len(texts))
     once = (
-        sum(len(text.encode()) for text in texts) // _BYTES_OF_TOKEN
-        + pictures * _INPUT_TOKENS_OF_PICTURE
+        sum(len(text.encode()) for text in (instructions(), *texts)) // _BYTES_OF_TOKEN
+        + (len(material) - len(texts)) * _INPUT_TOKENS_OF_PICTURE
         + _FORM_TOKENS
     )
     return _Tokens(input=2 * once + most_output, output=2 * most_output)
@@ -188,11 +229,13 @@ def _record(
     most: _Tokens,
     found: ModelTags,
 ) -> None:
-    """Write down what the call cost; a server that does not tell is taken at the most."""
+    """Write down what the call cost; an answer that does not tell, right or wrong, the most."""
+    from pipeline_assets.sources.language_model import WrongAnswerError  # noqa: PLC0415
     from pipeline_assets.storage.model_spend import record_call  # noqa: PLC0415
 
     used = _Tokens(reply.input_tokens, reply.output_tokens)
-    if reply.form is not None and not used.input:
+    is_answer = reply.form is not None or isinstance(reply.error, WrongAnswerError)
+    if is_answer and not used.input:
         used = most
     cost = used.cost_usd(source)
     found.calls += 1

@@ -29,6 +29,8 @@ _ERRORS = {
     FaultKind.MODEL_NO_CREDIT: (429, "You exceeded your current quota", "insufficient_quota"),
     FaultKind.MODEL_ERROR: (500, "The server had an error", "server_error"),
     FaultKind.MODEL_REJECTED: (400, "Invalid image", "invalid_image"),
+    FaultKind.MODEL_TOO_LARGE: (413, "Request too large", "request_too_large"),
+    FaultKind.MODEL_BLIND: (500, "image input is not supported", "server_error"),
 }
 
 
@@ -54,7 +56,10 @@ class LanguageModelServer:
     def respond(self, headers: "Message[str, str]", body: bytes) -> WireAnswer:
         """The answer to a call of PATH."""
         asked = json.loads(body)
+        texts, pictures = _shown(asked)
         fault = self._faults.take(faults_of("model"), None, Endpoint.LANGUAGE_MODEL)
+        if fault and fault.kind is FaultKind.MODEL_BLIND and not pictures:
+            fault = None
         kind = fault.kind if fault else None
         if fault and kind is FaultKind.MODEL_SLOW:
             time.sleep(fault.seconds)
@@ -67,7 +72,6 @@ class LanguageModelServer:
             answer = _error(*_ERRORS[fault.kind], retry_after=fault.seconds)
         else:
             answer = WireAnswer(200, json.dumps(_completion(asked, kind)).encode())
-        texts, pictures = _shown(asked)
         call = ModelCall(
             model=asked["model"],
             text="\n".join(texts),
@@ -109,19 +113,19 @@ def _completion(asked: Mapping[str, Any], fault: FaultKind | None) -> dict[str, 
         "completion_tokens": written,
         "total_tokens": prompt + written,
     }
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
+    }
+    has_usage = fault not in {FaultKind.MODEL_NO_USAGE, FaultKind.MODEL_NO_CHOICES}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1_790_000_000,
         "model": asked["model"],
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "finish_reason": "tool_calls" if "tool_calls" in message else "stop",
-            }
-        ],
-        **({} if fault is FaultKind.MODEL_NO_USAGE else {"usage": usage}),
+        "choices": [] if fault is FaultKind.MODEL_NO_CHOICES else [choice],
+        **({"usage": usage} if has_usage else {}),
     }
 
 

@@ -51,7 +51,7 @@ _ADVICE = "Look at the brand's sources.language_model."
 
 
 class WrongAnswerError(SourceUnavailableError):
-    """The model answered, and twice not what the form asks for."""
+    """The model answered something that cannot be read, or twice not what the form asks for."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,6 @@ class LanguageModel:
         max_output_tokens: int,
     ) -> Reply[FormT]:
         from pydantic_ai import Agent, BinaryContent, ModelSettings, RunUsage  # noqa: PLC0415
-        from pydantic_ai.exceptions import AgentRunError  # noqa: PLC0415
 
         agent = Agent(
             self._model,
@@ -181,7 +180,7 @@ class LanguageModel:
         error: PipelineError | None = None
         try:
             answer = (await agent.run(parts, usage=usage)).output
-        except AgentRunError as raised:
+        except Exception as raised:  # noqa: BLE001 - the library trips over odd answers
             error = _error_for(raised, self._name)
         return Reply(answer, error, usage.input_tokens, usage.output_tokens)
 
@@ -270,12 +269,28 @@ def _error_for(error: Exception, model: str) -> PipelineError:
     ):
         if isinstance(error, kind):
             return ours(f"{model} {words} ({told}).", advice=_ADVICE)
+    if not isinstance(error, of_library.AgentRunError):
+        return WrongAnswerError(
+            f"{model} gave an answer that cannot be read ({type(error).__name__}: {told}).",
+            advice=_ADVICE,
+        )
+    if isinstance(error, of_library.ModelHTTPError) and _is_refusal(error.status_code, told):
+        return SourceRejectedError(f"{model} takes no such request ({told}).", advice=_ADVICE)
     return SourceUnavailableError(f"{model} did not answer ({told}).")
+
+
+def _is_refusal(status: int, told: str) -> bool:
+    """Whether it is what we sent that is refused, by a status that the library takes for trouble.
+
+    Source: llama.cpp's server, 500 "image input is not supported" for a model that cannot see.
+    """
+    return status == 413 or (status == 500 and "image" in told)
 
 
 def _told(error: BaseException) -> str:
     """What went wrong in words: of a form's many problems the first, without what was put in."""
     if isinstance(error, ValidationError):
         problem = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"[:_MESSAGE_CHARACTERS]
+        told = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ")
+        return told[:_MESSAGE_CHARACTERS]
     return redact(str(error))[:_MESSAGE_CHARACTERS]

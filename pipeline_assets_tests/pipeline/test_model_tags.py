@@ -18,8 +18,15 @@ from pipeline_assets.assets import model_tags
 from pipeline_assets.brands.models import parse_brand
 from pipeline_assets.brands.registry import apply_brands, get_brand
 from pipeline_assets.clock import utcnow
-from pipeline_assets.schemas import AD_CLASSIFICATIONS, META_AD_CREATIVES
-from pipeline_assets.simulator.language_model import API_KEY, ModelFault
+from pipeline_assets.schemas import (
+    AD_ASSETS,
+    AD_CLASSIFICATIONS,
+    AD_THUMBNAILS,
+    META_AD_CREATIVES,
+    TableSchema,
+)
+from pipeline_assets.simulator.faults import Fault, FaultKind
+from pipeline_assets.simulator.language_model import API_KEY
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.storage.model_spend import read_spent_usd, record_call
 from pipeline_assets.storage.tables import model_spend
@@ -95,20 +102,42 @@ def change_creative(engine: sa.Engine, **changes: Any) -> str:
     """Changes the first creative as it is stored, and gives its id."""
     rows = read_rows(engine, META_AD_CREATIVES, brand_id="acme")
     changed = rows[0]["creative_id"]
-    replace_rows(
+    store(
         engine,
         META_AD_CREATIVES,
-        brand_id="acme",
-        scopes=[Scope()],
-        chunks=[
-            [
-                tuple((row | changes if row["creative_id"] == changed else row).values())
-                for row in rows
-            ]
-        ],
-        attempt_started_at=utcnow(),
+        [row | changes if row["creative_id"] == changed else row for row in rows],
     )
     return str(changed)
+
+
+def copy_creatives(engine: sa.Engine, suffix: str) -> None:
+    """Doubles all ads, with their media: a copied ad has a creative of its own."""
+    for schema in (META_AD_CREATIVES, AD_ASSETS, AD_THUMBNAILS):
+        rows = read_rows(engine, schema, brand_id="acme")
+        copies = [
+            row
+            | {name: f"{row[name]}{suffix}" for name in ("ad_id", "creative_id") if row.get(name)}
+            for row in rows
+            if row["creative_id"]
+        ]
+        store(engine, schema, [*rows, *copies])
+
+
+def store(engine: sa.Engine, schema: TableSchema, rows: list[dict[str, Any]]) -> None:
+    replace_rows(
+        engine,
+        schema,
+        brand_id="acme",
+        scopes=[Scope()],
+        chunks=[[tuple(row.values()) for row in rows]],
+        attempt_started_at=utcnow(),
+    )
+
+
+def forget_model(engine: sa.Engine) -> None:
+    brand = get_brand(engine, "acme").model_dump(mode="json", exclude_none=True)
+    del brand["sources"]["language_model"]
+    apply_brands(engine, [parse_brand(brand)], actor="test", now=utcnow())
 
 
 def test_the_model_tags_every_creative_with_its_picture_and_the_spend_is_written_down(
@@ -169,6 +198,53 @@ def test_a_changed_creative_alone_is_asked_about_again(
     ]
 
 
+def test_copies_are_asked_about_once_whether_they_come_together_or_later(
+    classify: Sync, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    single = len(read_rows(engine, META_AD_CREATIVES, brand_id="acme"))
+    copy_creatives(engine, "-a")
+    classify()
+    together = rows_of(engine)
+    assert len(together) == 2 * single
+    assert len(simulator.language_model.calls) == -(-single // 8)
+    copy_creatives(engine, "-b")
+    simulator.language_model.calls.clear()
+    check = model_check(classify())
+    assert simulator.language_model.calls == []
+    rows = rows_of(engine)
+    assert check.description == f"{MODEL} tagged all {len(rows)} creatives."
+    assert len(rows) == 4 * single
+    for key, row in rows.items():
+        first = together[key.split("-")[0]]
+        for name in ("tags", "content_hash", "classifier", "classified_at", "ad_account_id"):
+            assert row[name] == first[name]
+
+
+def test_a_whole_sync_has_the_pictures_before_it_asks_so_the_next_one_asks_nothing(
+    configure: Configure, sync: Sync, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    configure()
+    assert sync(haste=100).success
+    thumbnails = read_rows(engine, AD_THUMBNAILS, brand_id="acme")
+    calls = simulator.language_model.calls
+    assert sum(call.picture_count for call in calls) == len(thumbnails) == len(rows_of(engine))
+    simulator.language_model.calls.clear()
+    assert sync(haste=100).success
+    assert simulator.language_model.calls == []
+
+
+def test_pictures_that_cannot_be_fetched_keep_no_ad_from_being_classified(
+    configure: Configure, sync: Sync, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    configure()
+    simulator.faults.add(Fault(kind=FaultKind.CDN_HTML))
+    result = sync(haste=100)
+    failed = {event.step_key for event in result.all_events if event.is_step_failure}
+    assert failed == {"ad_thumbnails", "ad_assets"}
+    assert set(classifiers(engine)) == {MODEL}
+    assert {call.picture_count for call in simulator.language_model.calls} == {0}
+
+
 def test_another_model_tags_everything_anew_and_without_one_the_rules_do(
     classify: Sync, configure: Configure, engine: sa.Engine
 ) -> None:
@@ -177,9 +253,7 @@ def test_another_model_tags_everything_anew_and_without_one_the_rules_do(
     configure(model="openai:other-2")
     classify()
     assert classifiers(engine) == {"openai:other-2": total}
-    brand = get_brand(engine, "acme").model_dump(mode="json", exclude_none=True)
-    del brand["sources"]["language_model"]
-    apply_brands(engine, [parse_brand(brand)], actor="test", now=utcnow())
+    forget_model(engine)
     check = model_check(classify())
     assert check.passed
     assert check.description == "No language model is configured; the rules tag."
@@ -250,19 +324,19 @@ def test_what_another_run_has_spent_today_counts(
 @pytest.mark.parametrize(
     ("fault", "calls", "words"),
     [
-        (ModelFault.REFUSED_KEY, 1, "does not accept our key"),
-        (ModelFault.ERROR, 3, "did not answer"),
+        (FaultKind.MODEL_REFUSED_KEY, 1, "does not accept our key"),
+        (FaultKind.MODEL_ERROR, 3, "did not answer"),
     ],
 )
 def test_a_model_that_cannot_be_asked_is_not_asked_for_every_batch_and_no_row_is_lost(
     classify: Sync,
     engine: sa.Engine,
     simulator: SimulatorServer,
-    fault: ModelFault,
+    fault: FaultKind,
     calls: int,
     words: str,
 ) -> None:
-    simulator.language_model.spoil(fault, seconds=120)
+    simulator.faults.add(Fault(kind=fault, seconds=120))
     result = classify()
     assert result.success
     rows = rows_of(engine).values()
@@ -273,7 +347,7 @@ def test_a_model_that_cannot_be_asked_is_not_asked_for_every_batch_and_no_row_is
     assert not check.passed
     assert words in str(check.description)
     assert API_KEY not in str([row["fallback_reason"] for row in rows]) + str(check)
-    simulator.language_model.mend()
+    simulator.faults.clear()
     assert model_check(classify()).passed
     assert set(classifiers(engine)) == {MODEL}
 
@@ -281,7 +355,7 @@ def test_a_model_that_cannot_be_asked_is_not_asked_for_every_batch_and_no_row_is
 def test_a_wrong_answer_is_asked_for_once_more_and_then_left_to_the_rules(
     classify: Sync, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
-    simulator.language_model.spoil(ModelFault.WRONG_VOCABULARY, count=2)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_WRONG_VOCABULARY, count=2))
     assert classify().success
     counts = classifiers(engine)
     assert counts["rules"] == 8
@@ -291,6 +365,57 @@ def test_a_wrong_answer_is_asked_for_once_more_and_then_left_to_the_rules(
     with engine.connect() as connection:
         (spend,) = connection.execute(sa.select(model_spend))
     assert spend.calls == -(-counts.total() // 8)  # the wrong one is paid for as well
+
+
+def test_an_answer_that_cannot_be_read_is_left_to_the_rules_and_taken_at_the_most(
+    classify: Sync, configure: Configure, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    configure(daily_usd=0.1)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_NO_CHOICES))
+    assert classify().success
+    assert set(classifiers(engine)) == {"rules"}
+    reasons = Counter(row["fallback_reason"] for row in rows_of(engine).values())
+    (read, paid) = sorted(reasons, key=lambda reason: "Today's money" in reason)
+    assert "gave an answer that cannot be read" in read
+    assert "Today's money" in paid
+    assert reasons[read] == 8 * len(simulator.language_model.calls)
+    assert (
+        Decimal("0.05")
+        < read_spent_usd(engine, brand_id="acme", day=utcnow().date())
+        <= Decimal("0.1")
+    )
+
+
+def test_a_server_that_refuses_pictures_is_asked_without_them(
+    classify: Sync, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_BLIND))
+    result = classify()
+    counts = classifiers(engine)
+    assert counts == {MODEL: counts.total()}
+    refused, *others = simulator.language_model.calls
+    assert refused.status == 500
+    assert refused.picture_count > 0
+    assert {call.picture_count for call in others} == {0}  # and is not tried again in this run
+    assert len(others) == -(-counts.total() // 8)
+    (stored,) = result.asset_materializations_for_node("ad_classifications")
+    assert stored.metadata["pictures_left_out"].value > refused.picture_count
+    simulator.faults.clear()
+    simulator.language_model.calls.clear()
+    assert classify().success
+    assert simulator.language_model.calls == []
+
+
+def test_one_bad_picture_blinds_only_its_batch_once_the_server_has_taken_others(
+    classify: Sync, engine: sa.Engine, simulator: SimulatorServer
+) -> None:
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_REJECTED, after_calls=1, count=1))
+    assert classify().success
+    assert set(classifiers(engine)) == {MODEL}
+    first, refused, again, third = simulator.language_model.calls
+    assert [call.status for call in (first, refused, again, third)] == [200, 400, 200, 200]
+    assert again.picture_count == 0
+    assert min(first.picture_count, refused.picture_count, third.picture_count) > 0
 
 
 def test_when_the_time_for_asking_is_over_the_rest_waits_for_the_next_run(
@@ -309,7 +434,7 @@ def test_when_the_time_for_asking_is_over_the_rest_waits_for_the_next_run(
 def test_a_server_that_does_not_tell_its_usage_is_taken_at_the_most(
     classify: Sync, engine: sa.Engine, simulator: SimulatorServer
 ) -> None:
-    simulator.language_model.spoil(ModelFault.NO_USAGE)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_NO_USAGE))
     classify()
     assert set(classifiers(engine)) == {MODEL}
     assert read_spent_usd(engine, brand_id="acme", day=utcnow().date()) > Decimal("0.05")
@@ -323,6 +448,9 @@ def test_a_missing_key_leaves_the_ads_to_the_rules(
     assert {"is missing or empty" in r["fallback_reason"] for r in rows_of(engine).values()} == {
         True
     }
+    forget_model(engine)
+    classify()
+    assert {row["fallback_reason"] for row in rows_of(engine).values()} == {None}
 
 
 def test_without_the_library_the_dataset_says_what_to_install(

@@ -11,6 +11,12 @@ def test_upstream_datasets_stand_before_those_that_read_them() -> None:
         seen.add(dataset.key)
 
 
+def test_companions_can_be_done_as_soon_as_the_dataset_that_reads_them() -> None:
+    for dataset in DATASETS.values():
+        for companion in dataset.companions:
+            assert set(DATASETS[companion].upstream) <= set(dataset.upstream), dataset.key
+
+
 def test_every_dataset_belongs_to_a_job_and_jobs_name_only_known_datasets() -> None:
     in_jobs = {key for job in JOBS.values() for key in job.datasets}
     assert in_jobs == set(DATASETS)

@@ -252,8 +252,8 @@ def test_a_running_sync_can_be_joined_left_and_cancelled(
     installed: Installed, waited: Waited, here: CommandLine
 ) -> None:
     def stuck_request() -> Row | None:
-        (found,) = here.done("requests", "list", "--brand", STUCK, "--json").json
-        return found if found["state"] == "running" else None
+        stored = here.done("requests", "list", "--brand", STUCK, "--json").json
+        return next((request for request in stored if request["state"] == "running"), None)
 
     request = wait_for(stuck_request)
     short = request["id"][:8]

@@ -16,7 +16,8 @@ from pipeline_assets.errors import (
     SourceRejectedError,
     SourceUnavailableError,
 )
-from pipeline_assets.simulator.language_model import API_KEY, ModelFault
+from pipeline_assets.simulator.faults import Fault, FaultKind
+from pipeline_assets.simulator.language_model import API_KEY
 from pipeline_assets.simulator.server import SimulatorServer
 from pipeline_assets.simulator.world import World
 from pipeline_assets.sources.language_model import (
@@ -81,20 +82,23 @@ def test_the_form_comes_back_filled_in_with_what_it_cost(simulator: SimulatorSer
 @pytest.mark.parametrize(
     ("fault", "expected", "words"),
     [
-        (ModelFault.REFUSED_KEY, CredentialError, "does not accept our key"),
-        (ModelFault.LIMIT, RateLimitedError, "takes no more calls"),
-        (ModelFault.NO_CREDIT, AccessError, "no credit left"),
-        (ModelFault.ERROR, SourceUnavailableError, "The server had an error"),
-        (ModelFault.REJECTED, SourceRejectedError, "Invalid image"),
-        (ModelFault.INVALID_JSON, WrongAnswerError, "Invalid JSON"),
-        (ModelFault.MISSING_AD, type(None), ""),
-        (ModelFault.CHATTING, WrongAnswerError, "did not answer as it was asked to"),
+        (FaultKind.MODEL_REFUSED_KEY, CredentialError, "does not accept our key"),
+        (FaultKind.MODEL_LIMIT, RateLimitedError, "takes no more calls"),
+        (FaultKind.MODEL_NO_CREDIT, AccessError, "no credit left"),
+        (FaultKind.MODEL_ERROR, SourceUnavailableError, "The server had an error"),
+        (FaultKind.MODEL_REJECTED, SourceRejectedError, "Invalid image"),
+        (FaultKind.MODEL_TOO_LARGE, SourceRejectedError, "Request too large"),
+        (FaultKind.MODEL_BLIND, SourceRejectedError, "image input is not supported"),
+        (FaultKind.MODEL_NO_CHOICES, WrongAnswerError, "cannot be read (IndexError: "),
+        (FaultKind.MODEL_INVALID_JSON, WrongAnswerError, "Invalid JSON"),
+        (FaultKind.MODEL_MISSING_AD, type(None), ""),
+        (FaultKind.MODEL_CHATTING, WrongAnswerError, "did not answer as it was asked to"),
     ],
 )
 def test_each_trouble_has_its_error(
-    simulator: SimulatorServer, fault: ModelFault, expected: type[PipelineError], words: str
+    simulator: SimulatorServer, fault: FaultKind, expected: type[PipelineError], words: str
 ) -> None:
-    simulator.language_model.spoil(fault, seconds=0.01)
+    simulator.faults.add(Fault(kind=fault, seconds=0.01))
     reply = ask(simulator)
     assert type(reply.error) is expected
     assert words in str(reply.error)
@@ -105,7 +109,7 @@ def test_a_wrong_answer_is_sent_back_once_and_both_calls_are_counted(
     simulator: SimulatorServer,
 ) -> None:
     once = ask(simulator)
-    simulator.language_model.spoil(ModelFault.INVALID_JSON, count=1)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_INVALID_JSON, count=1))
     twice = ask(simulator)
     assert twice.form == once.form
     assert twice.input_tokens > once.input_tokens * 1.5
@@ -116,10 +120,10 @@ def test_a_short_limit_is_waited_for_and_a_long_one_says_when_to_come_back(
     simulator: SimulatorServer,
 ) -> None:
     slept: list[float] = []
-    simulator.language_model.spoil(ModelFault.LIMIT, count=1, seconds=20)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_LIMIT, count=1, seconds=20))
     assert ask(simulator, sleep=slept.append).form is not None
     assert slept == [20]
-    simulator.language_model.spoil(ModelFault.LIMIT, count=1, seconds=120)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_LIMIT, count=1, seconds=120))
     error = ask(simulator, sleep=slept.append).error
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_seconds == 120
@@ -128,13 +132,13 @@ def test_a_short_limit_is_waited_for_and_a_long_one_says_when_to_come_back(
 
 def test_a_blip_is_sat_out(simulator: SimulatorServer) -> None:
     slept: list[float] = []
-    simulator.language_model.spoil(ModelFault.ERROR, count=2)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_ERROR, count=2))
     assert ask(simulator, sleep=slept.append).form is not None
     assert slept == [1, 2]
 
 
 def test_a_model_that_is_too_slow_is_not_waited_for(simulator: SimulatorServer) -> None:
-    simulator.language_model.spoil(ModelFault.SLOW, seconds=0.5)
+    simulator.faults.add(Fault(kind=FaultKind.MODEL_SLOW, seconds=0.5))
     assert isinstance(ask(simulator, timeout_seconds=0.1).error, SourceUnavailableError)
 
 
