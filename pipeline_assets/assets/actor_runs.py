@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pipeline_assets.assets.attempt import Attempt, Check
 from pipeline_assets.assets.bad_items import MAX_BAD_RATIO
 from pipeline_assets.clock import utcnow
-from pipeline_assets.datasets import home_job
 from pipeline_assets.errors import InvalidConfigError
 
 if TYPE_CHECKING:
@@ -196,13 +195,12 @@ def _gather_items(
 ) -> ActorItems:
     from pipeline_assets.sources.apify import Order  # noqa: PLC0415
 
-    runtime = attempt.brand.max_runtime(home_job(attempt.dataset.key))
     attempt.heartbeat.progress(0, stage=f"waiting for {actor.actor}")
     order = Order(
         actor=actor.actor,
         run_input=run_input,
         max_items=max_items,
-        deadline=attempt.started_at + _RUNTIME_SHARE * runtime,
+        deadline=attempt.started_at + _RUNTIME_SHARE * attempt.max_runtime,
         memory=_StoredRun(attempt),
         on_progress=lambda done: attempt.heartbeat.progress(done, stage="rows read"),
     )

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +127,11 @@ class Attempt:
     installation: Installation
     heartbeat: "Heartbeat"
     log: Callable[[str], None]
+
+    @property
+    def max_runtime(self) -> timedelta:
+        """How long a run of the dataset's job may take for the brand before it is ended."""
+        return self.brand.max_runtime(home_job(self.dataset.key))
 
     def read_rows(
         self,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
-from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import PermanentError, PipelineError, StorageFullError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ MAX_HOST_FAILURES = 3
 _PICTURE_SECONDS = 30.0  # for one, as for a page
 # After that no page's picture is asked for, and the ads are judged without what is missing: half of
 # the job's time, of which judging 10,000 ads takes a minute or two.
-_PICTURES_SECONDS = 0.5 * JOBS["congruence_reanalysis"].max_runtime.total_seconds()
+_PICTURES_SHARE = 0.5
 
 _DAYS = timedelta(days=28)
 
@@ -242,7 +241,7 @@ def _fetch_pictures(attempt: Attempt, addresses: Mapping[str, str]) -> dict[str,
     for name in names:
         by_host[_host(addresses[name])][name] = addresses[name]
     pictures: dict[str, Picture] = {}
-    deadline = time.monotonic() + _PICTURES_SECONDS
+    deadline = time.monotonic() + _PICTURES_SHARE * attempt.max_runtime.total_seconds()
     limits = MediaLimits(total_seconds=_PICTURE_SECONDS)
     with (
         attempt.installation.public_http(attempt.brand) as http,

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.assets.attempt import Attempt, Check, Outcome, dataset_asset
-from pipeline_assets.datasets import JOBS
 from pipeline_assets.errors import SourceUnavailableError, TooManyBadItemsError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _UNREACHABLE_STATES = frozenset({"failed", "not_found", "refused"})
 """A visitor who clicks meets nothing either; the other states are between shops and programs."""
 
 # Before the job is ended what was read is stored; the next run begins with what was not.
-_MOST_SECONDS = 0.75 * JOBS["landing_page_scrape"].max_runtime.total_seconds()
+_RUNTIME_SHARE = 0.75
 
 
 @dataset_asset("landing_pages", checks=(_REACHABLE, _READABLE, _PRICES))
@@ -73,7 +72,7 @@ def landing_pages(attempt: Attempt) -> Outcome:
             "changed": sum(row["changed_at"] == attempt.started_at for row in rows.values()),
             "hosts": len({row["host"] for row in rows.values()}),
         },
-        incomplete=_out_of_time(unread, len(ad_counts)) if unread else None,
+        incomplete=_out_of_time(attempt, unread, len(ad_counts)) if unread else None,
     )
 
 
@@ -99,7 +98,7 @@ def _visit(attempt: Attempt, urls: Sequence[str]) -> list[PageVisit]:
     """The visits of all pages, or of as many as there is time for."""
     from pipeline_assets.sources.web_pages import visit_pages  # noqa: PLC0415
 
-    deadline = time.monotonic() + _MOST_SECONDS
+    deadline = time.monotonic() + _seconds(attempt)
     visits: list[PageVisit] = []
     with attempt.installation.public_http(attempt.brand) as http:
         for visit in visit_pages(http, urls):
@@ -108,6 +107,10 @@ def _visit(attempt: Attempt, urls: Sequence[str]) -> list[PageVisit]:
             if time.monotonic() > deadline:
                 break
     return visits
+
+
+def _seconds(attempt: Attempt) -> float:
+    return _RUNTIME_SHARE * attempt.max_runtime.total_seconds()
 
 
 def _refuse_silence(visits: Sequence[PageVisit]) -> None:
@@ -204,9 +207,10 @@ def check_prices(before: Mapping[str, Row], visits: Sequence[PageVisit]) -> Chec
     )
 
 
-def _out_of_time(unread: int, total: int) -> SourceUnavailableError:
+def _out_of_time(attempt: Attempt, unread: int, total: int) -> SourceUnavailableError:
+    minutes = _seconds(attempt) / 60
     return SourceUnavailableError(
-        f"{unread} of {total} landing pages were not reached in {_MOST_SECONDS / 60:.0f} minutes, "
+        f"{unread} of {total} landing pages were not reached in {minutes:.0f} minutes, "
         "because their hosts are slow or want long pauses.",
         advice="Nothing needs to be done: the next run begins with them.",
     )

@@ -29,6 +29,7 @@ _INPUT_TOKENS_OF_PICTURE = 1000  # more than any provider counts for one of this
 _BYTES_OF_TOKEN = 3  # fewer than in any language: costs are judged too high rather than too low
 _FORM_TOKENS = 2500
 _MILLION = 1_000_000
+_MOST_BLIND_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,21 @@ class AskedContent:
 class ModelTags:
     """Tags by content hash, and for all others of those asked about why there are none.
 
-    `takes_pictures`: whether the server reads pictures at all; None: it has not shown it yet.
+    `saw_pictures`: the model has been shown some; `blind_batches` had to be asked about without.
     """
 
     tags: dict[str, dict[str, Tag]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     cost_usd: Decimal = Decimal(0)
-    takes_pictures: bool | None = None
+    saw_pictures: bool = False
+    blind_batches: int = 0
     pictures_left_out: int = 0
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether there is use in sending them; one refusal may be for one picture's sake."""
+        return self.saw_pictures or self.blind_batches < _MOST_BLIND_BATCHES
 
     def give_up(self, asked: Sequence[AskedContent], reason: str) -> None:
         """Leave these to the rules."""
@@ -81,9 +88,9 @@ def ask_model(
 ) -> ModelTags:
     """What the model says of what it is asked about; what goes wrong is a reason, never an error.
 
-    A batch whose answer cannot be used is left out; a refusal, an outage, the end of the day's
-    money or of the time for it leaves out all that follow. What is refused with pictures is asked
-    about without them.
+    A batch that is refused or whose answer cannot be used is left out; refused credentials, an
+    outage, the end of the day's money or of the time for it leave out all that follow. What is
+    refused with pictures is asked about without them.
 
     Raises:
         InvalidConfigError: the model's library is not installed, or there is no such provider.
@@ -120,7 +127,7 @@ def _ask_batch(
 
     whole = list(_material(attempt, batch))
     texts = _texts(whole)
-    material: Sequence[str | Picture] = texts if found.takes_pictures is False else whole
+    material: Sequence[str | Picture] = whole if found.takes_pictures else texts
     obstacle = _obstacle(attempt, source, _most_tokens(material).cost_usd(source))
     if obstacle:
         found.give_up(batch, obstacle)
@@ -135,8 +142,10 @@ def _ask_batch(
             each.content_hash: tags for each, tags in zip(batch, read_form(reply.form), strict=True)
         }
         found.pictures_left_out += len(whole) - len(material)
-        if found.takes_pictures is None and whole != texts:
-            found.takes_pictures = material is whole
+        if material is whole:
+            found.saw_pictures |= whole != texts
+        elif found.takes_pictures:
+            found.blind_batches += 1
         return True
     found.give_up(batch, str(reply.error))
     attempt.log(f"{len(batch)} different creatives are left to the rules: {reply.error}")

@@ -91,15 +91,12 @@ def reddit_posts(attempt: Attempt) -> Outcome:
 
 
 def _gather(attempt: Attempt, client: RedditClient, source: RedditSource) -> _Gathered:
-    """Every search, as far as they go: past a subreddit with trouble of its own, to other trouble.
+    """Every search, past the trouble of one search or subreddit, up to other trouble.
 
     Raises:
         PipelineError: nothing at all could be read, or our own storage failed.
     """
-    from pipeline_assets.sources.reddit import (  # noqa: PLC0415
-        CircularListingError,
-        SubredditClosedError,
-    )
+    from pipeline_assets.sources.reddit import SubredditClosedError  # noqa: PLC0415
 
     gathered = _Gathered()
     for subreddit in source.subreddits:
@@ -107,7 +104,7 @@ def _gather(attempt: Attempt, client: RedditClient, source: RedditSource) -> _Ga
             _search_subreddit(attempt, client, source, subreddit, gathered)
         except (DatabaseUnavailableError, StorageFullError):
             raise
-        except (SubredditClosedError, CircularListingError) as error:
+        except SubredditClosedError as error:
             attempt.log(str(error))
             gathered.errors.append(error)
         except PipelineError as error:
@@ -126,17 +123,23 @@ def _search_subreddit(
     subreddit: str,
     gathered: _Gathered,
 ) -> None:
+    from pipeline_assets.sources.reddit import CircularListingError  # noqa: PLC0415
+
     total = len(source.subreddits) * len(source.search_terms)
     for term in source.search_terms:
         attempt.heartbeat.progress(
             len(gathered.finished), total=total, stage=f"searching r/{subreddit}"
         )
         seen: set[str] = set()
-        for page in client.search(
-            subreddit, term, since=_read_since(attempt, source, subreddit, term)
-        ):
-            gathered.add(page, subreddit, term, seen)
-        gathered.finished.append((subreddit, term))
+        since = _read_since(attempt, source, subreddit, term)
+        try:
+            for page in client.search(subreddit, term, since=since):
+                gathered.add(page, subreddit, term, seen)
+        except CircularListingError as error:
+            attempt.log(str(error))
+            gathered.errors.append(error)
+        else:
+            gathered.finished.append((subreddit, term))
 
 
 def _read_since(attempt: Attempt, source: RedditSource, subreddit: str, term: str) -> datetime:

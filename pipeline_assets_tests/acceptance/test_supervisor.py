@@ -86,7 +86,9 @@ def marked(home: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
+            deadline = time.monotonic() + 20
             while is_being_started(process):
+                assert time.monotonic() < deadline, f"process {process.pid} never gets on"
                 time.sleep(0.001)
             if process.environ().get(MARK) == str(home) and process.status() != "zombie":
                 found.append(process.pid)

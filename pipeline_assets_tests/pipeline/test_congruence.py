@@ -333,7 +333,7 @@ def test_rows_are_stored_without_the_pictures_that_there_is_no_time_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     paths = show_pictures_of(busy_host, engine)
-    monkeypatch.setattr(asset, "_PICTURES_SECONDS", 0)
+    monkeypatch.setattr(asset, "_PICTURES_SHARE", 0)
     assert run(allow_private_hosts=(busy_host.name,)).success
     assert busy_host.paths == []
     rows = [row for (_, path), row in stored(engine).items() if path in paths]

@@ -351,7 +351,7 @@ def test_pages_out_of_time_are_told_and_read_first_the_next_time(
 ) -> None:
     slugs = ("barrier-cream", "dew-serum", "mineral-spf")
     lead(*(f"{shop}/products/{slug}" for slug in slugs))
-    monkeypatch.setattr(asset, "_MOST_SECONDS", -1)
+    monkeypatch.setattr(asset, "_RUNTIME_SHARE", -1)
     # With a second thread the second page may be understood before the first.
     monkeypatch.setattr(reading, "_MOST_THREADS", 1)
     read = []

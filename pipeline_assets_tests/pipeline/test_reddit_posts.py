@@ -284,11 +284,13 @@ def test_a_search_that_turns_in_circles_is_told_and_read_to_its_end_later(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
 ) -> None:
-    configure(subreddits=["Skin"], search_terms=[EVERYTHING], keep_days=60)
-    simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK, account="Skin"))
+    configure(subreddits=["Skin"], search_terms=[EVERYTHING, "serum"], keep_days=60)
+    simulator.faults.add(Fault(kind=FaultKind.REDDIT_STUCK, account="Skin", count=2))
     assert not checks_of(gather())["post_ids_are_unique_as_sent"].passed
     assert "begins again after 100 posts" in (state_of(instance, engine).error_message or "")
-    assert len(rows_of(engine)) == 100
+    terms = [term for row in rows_of(engine) for term in row["matched_terms"]]
+    assert terms.count(EVERYTHING) == 100
+    assert terms.count("serum") > 0, "the other search is read all the same"
     simulator.faults.clear()
     assert gather().success
     assert len(rows_of(engine)) == len(simulator.reddit.posts("Skin")) > 100

@@ -363,11 +363,11 @@ def test_redirects_to_one_host_wait_for_their_turn_there(scripted_server, visit)
 def test_to_wait_for_a_turn_after_a_redirect_is_no_silence_of_the_host(
     scripted_server, visit, monkeypatch
 ):
-    monkeypatch.setattr(requesting, "TOTAL_SECONDS", 0.4)  # less than all turns together
+    monkeypatch.setattr(requesting, "TOTAL_SECONDS", 1.6)  # less than all turns together
     target = f"http://shop.test:{scripted_server.port}/page"
 
     def write_late(connection) -> None:
-        time.sleep(0.1)
+        time.sleep(0.25)
         connection.sendall(answer(PAGE, Connection="close"))
 
     scripted_server.script("/page", write_late)
