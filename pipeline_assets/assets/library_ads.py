@@ -27,6 +27,7 @@ from pipeline_assets.assets.library_rows import (
     UNKNOWN_SEARCH,
     FoundAd,
     find_clashes,
+    first_finders,
     merge_ads,
     share_ads,
 )
@@ -189,8 +190,9 @@ def _read_in_turns(
     found: dict[str, list[FoundAd]] = {name: [] for name in searches}
     failed: dict[str, PipelineError] = {}
     ads: list[FoundAd] = []
-    limited: set[str] = set()
-    while turns := [name for name in going if name not in limited]:
+    rest: list[FoundAd] = []
+    at_share: set[str] = set()
+    while turns := [name for name in going if name not in at_share]:
         for name in turns:
             try:
                 rows = next(going[name], None)
@@ -207,13 +209,13 @@ def _read_in_turns(
                     for ad, row in reader.read_all(rows)
                 ]
         ads, rest = share_ads([*chain.from_iterable(found.values())], count)
-        limited = {each.matched_by for each in rest}
+        at_share = first_finders(rest)
         attempt.heartbeat.progress(min(len(ads), count), count, "ads found")
     return _Findings(
         ads=ads,
         rows=reader,
         metadata={"source": "ad_library", "limits": LIBRARY_LIMITS, "searches": len(searches)},
-        limited=limited,
+        limited={each.matched_by for each in rest},
         failed=failed,
     )
 
@@ -323,7 +325,8 @@ def _fetch_previews(
         if isinstance(result, StoredMedia):
             row["preview_sha256"] = result.sha256
         else:
-            row["preview_sha256"], row["error"] = None, f"Its picture: {result}"
+            row["preview_sha256"] = None
+            row["error"] = " ".join(filter(None, (row["error"], f"Its picture: {result}")))
     failed = sum(1 for result in fetched.values() if isinstance(result, PipelineError))
     return {"pictures_fetched": len(fetched) - failed, "pictures_failed": failed}
 

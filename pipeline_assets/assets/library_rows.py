@@ -75,6 +75,11 @@ def share_ads(ads: Sequence[FoundAd], count: int) -> tuple[list[FoundAd], list[F
     return kept, [each for each in ads if each.ad.library_ad_id not in shared]
 
 
+def first_finders(ads: Sequence[FoundAd]) -> set[str]:
+    """The searches that these ads count for: of an ad that several have found, the first."""
+    return {*{each.ad.library_ad_id: each.matched_by for each in reversed(ads)}.values()}
+
+
 def merge_ads(
     found: Sequence[FoundAd],
     stored: Mapping[str, Row],

@@ -10,10 +10,11 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from pipeline_assets.sources.actor_rows import (
     ActorRow,
-    Day,
     Text,
     UnreadableRowError,
     fold,
+    plain_text,
+    read_date,
     read_fields,
 )
 
@@ -73,6 +74,7 @@ _COUNTRY_NAMES = {
     "uk": "GB",
 }
 _REVIEWED_IN = re.compile(r"reviewed in (?:the )?(.+?)(?: on |$)", re.IGNORECASE)
+_DAYLESS = re.compile(r"\s*reviewed in \D+", re.IGNORECASE)
 _REVIEW_ID = re.compile(r"\bR[A-Z0-9]{8,16}\b")
 _STARS = re.compile(r"\d+(?:[.,]\d+)?")
 _BADGE = re.compile(
@@ -121,9 +123,20 @@ def build_actor_input(asins: Sequence[str], country: str, max_reviews: int) -> d
 
 
 def _read_stars(value: Any) -> Any:
-    """Whole stars of 4, "4.0", "4,0 von 5 Sternen" or "5つ星のうち4": the lesser number."""
-    found = _STARS.findall(str(value))
+    """Whole stars of 4, "4.0", "4,0 von 5 Sternen" or "5つ星のうち4": the lesser number.
+
+    Only of the first two, as in "5 out of 5 stars, 1 rating".
+    """
+    found = _STARS.findall(str(value))[:2]
     return round(min(float(each.replace(",", ".")) for each in found)) if found else value
+
+
+def _read_reviewed_on(value: Any) -> date | None:
+    """The day; None of "Reviewed in Germany", which tells none.
+
+    Raises: ValueError for anything else that is no date.
+    """
+    return None if _DAYLESS.fullmatch(str(value)) else read_date(value)
 
 
 def _read_count(value: Any) -> Any:
@@ -176,13 +189,10 @@ class _Review(ActorRow):
             "reviewdescription", "reviewtext", "text", "body", "content", "review"
         ),
     )
-    reviewed_on: Day = Field(
+    reviewed_on: Annotated[date | None, BeforeValidator(_read_reviewed_on)] = Field(
         None, validation_alias=AliasChoices("date", "reviewdate", "reviewedon", "reviewedin")
     )
     country_code: Text = Field(None, validation_alias=AliasChoices("countrycode", "country"))
-    reviewed_in: Text = Field(
-        None, validation_alias=AliasChoices("reviewedin", "date", "reviewdate")
-    )
     language: Text = Field(None, validation_alias=AliasChoices("language", "reviewlanguage"))
     variant: Annotated[Text, BeforeValidator(_read_variant)] = Field(
         None,
@@ -229,10 +239,11 @@ def read_actor_row(row: Any, *, asins: Collection[str]) -> Review | None:
     if problems:
         raise UnreadableRowError(problems)
     asin = next((each for each in told if each in asins), None)
-    return _to_review(review, asin, problem) if asin else None
+    country = _country(review.country_code) or _country_reviewed_in(folded)
+    return _to_review(review, asin, country, problem) if asin else None
 
 
-def _to_review(review: _Review, asin: str, problem: str | None) -> Review:
+def _to_review(review: _Review, asin: str, country: str | None, problem: str | None) -> Review:
     return Review(
         review_id=review.review_id,
         asin=asin,
@@ -241,7 +252,7 @@ def _to_review(review: _Review, asin: str, problem: str | None) -> Review:
         title=review.title,
         body=review.body,
         reviewed_on=review.reviewed_on,
-        country=_country(review.country_code) or _country_reviewed_in(review.reviewed_in),
+        country=country,
         language=review.language,
         variant=review.variant,
         is_verified=review.is_verified,
@@ -256,6 +267,8 @@ def _country(told: str | None) -> str | None:
     return told.upper() if told.upper() in DOMAINS else _COUNTRY_NAMES.get(told.lower())
 
 
-def _country_reviewed_in(told: str | None) -> str | None:
-    found = _REVIEWED_IN.search(told or "")
+def _country_reviewed_in(row: Mapping[str, Any]) -> str | None:
+    """The country in the words of the day, also where the day in them cannot be read."""
+    told = next((row[name] for name in ("reviewedin", "date", "reviewdate") if name in row), None)
+    found = _REVIEWED_IN.search(plain_text(told) or "")
     return _country(found[1].strip()) if found else None

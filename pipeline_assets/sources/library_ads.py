@@ -99,6 +99,12 @@ def _read_state(value: Any) -> Any:
     return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _only_objects(value: Any) -> Any:
+    if isinstance(value, list):
+        return [each for each in value if isinstance(each, Mapping)]
+    return value
+
+
 def _address_in(names: Sequence[str]) -> BeforeValidator:
     """A list of addresses, each given as such or in an object by one of the names, best first."""
 
@@ -181,7 +187,7 @@ class _Ad(_Content):
     eu_reach: int | None = Field(
         None, validation_alias=AliasChoices("eutotalreach", AliasPath("aaainfo", "eutotalreach"))
     )
-    cards: tuple[_Content, ...] = ()
+    cards: Annotated[tuple[_Content, ...], BeforeValidator(_only_objects)] = ()
     found_by: Text = Field(None, validation_alias=AliasChoices("searchterm", "keyword", "query"))
 
 

@@ -214,6 +214,60 @@ def test_a_search_is_read_no_further_than_its_share(
     assert len(calls) == 4, "of shares of 3 and 2, two ads at once, and who is at its limit"
 
 
+@pytest.fixture
+def repeating_term(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A term whose search gives the second to fourth ad of a page, then so many of its own."""
+
+    def make(page: str, *, own: int) -> str:
+        find = library_copy.ads_with_words
+
+        def find_repeating(term: str, today: date) -> list[library_copy.ForeignAd]:
+            return [*library_copy.ads_of_page(page, today)[1:4], *find(term, today)[:own]]
+
+        monkeypatch.setattr(library_copy, "ads_with_words", find_repeating)
+        return "cold brew"
+
+    return make
+
+
+def test_a_search_that_repeats_what_another_has_too_much_of_still_has_its_share(
+    gather: Gather,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    from_library: Callable[..., None],
+    repeating_term: Callable[..., str],
+) -> None:
+    monkeypatch.setattr(ad_library, "ADS_AT_ONCE", 4)
+    page = SIX_PAGES[0]
+    from_library(page_ids=[page], search_terms=[repeating_term(page, own=4)], max_ads=4)
+    assert gather("competitor_ads").success
+    assert Counter(row["matched_by"] for row in rows_of(engine).values()) == {
+        f"page:{page}": 2,
+        "term:cold brew": 2,
+    }
+
+
+def test_an_ad_that_another_search_has_too_much_of_is_not_said_to_have_ended(
+    gather: Gather,
+    engine: sa.Engine,
+    from_library: Callable[..., None],
+    repeating_term: Callable[..., str],
+) -> None:
+    page = SIX_PAGES[0]
+    term = repeating_term(page, own=1)
+    from_library(page_ids=[], search_terms=[term])
+    assert gather("competitor_ads").success
+    from_library(page_ids=[page], search_terms=[term], max_ads=4)
+    assert gather("competitor_ads").success
+    rows = rows_of(engine)
+    first_ads = [*running_ads(page)][:4]
+    assert [rows[ad_id]["matched_by"] for ad_id in first_ads] == [
+        *[f"page:{page}"] * 3,
+        "term:cold brew",
+    ]
+    assert rows[first_ads[3]]["is_active"]
+
+
 def ended_of(page: str, later: date) -> set[str]:
     """The page's ads that run today and no longer on that day."""
     return {*running_ads(page)} - {ad.id for ad in library_copy.ads_of_page(page, later)}
@@ -592,6 +646,23 @@ def test_a_picture_that_cannot_be_had_is_its_ads_trouble_alone(
     assert all(row["preview_sha256"] is None for row in failed)
     assert all("Its picture" in row["error"] for row in failed)
     assert metadata_of(result, "competitor_ads")["pictures_failed"] == len(failed)
+
+
+def test_a_picture_that_cannot_be_had_hides_no_other_trouble_of_its_ad(
+    gather: Gather,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    from_actor: Callable[..., None],
+) -> None:
+    show = apify._camel_ad
+    monkeypatch.setattr(apify, "_camel_ad", lambda *each: {**show(*each), "startDate": "soon"})
+    monkeypatch.setattr("pipeline_assets.simulator.server.draw_picture", lambda _: b"<html>")
+    from_actor()
+    assert gather("competitor_ads").success
+    errors = [row["error"] for row in rows_of(engine).values()]
+    assert errors
+    for error in errors:
+        assert error.startswith("Left out as unreadable: startDate 'soon'. Its picture: ")
 
 
 def test_the_same_ad_of_two_brands_is_each_brands_own(

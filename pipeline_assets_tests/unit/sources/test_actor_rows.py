@@ -205,6 +205,16 @@ def test_cards_add_texts_pictures_videos_and_the_first_link() -> None:
     assert ad.landing_url == "https://a.example/1"
 
 
+def test_a_card_that_is_none_costs_the_others_nothing() -> None:
+    ad = read_ad(snapshot={"cards": [{"title": "Card 1"}, "oops", {"title": "Card 3"}]})
+    assert (ad.titles, ad.problem) == (("Card 1", "Card 3"), None)
+
+
+def test_cards_that_are_no_list_are_left_out_and_named() -> None:
+    ad = read_ad(snapshot={"body": "Buy it", "cards": "oops"})
+    assert (ad.bodies, ad.problem) == (("Buy it",), "Left out as unreadable: cards 'oops'.")
+
+
 @pytest.mark.parametrize(
     ("changes", "is_active", "stopped_on"),
     [
@@ -350,6 +360,7 @@ def read_review(**changes: Any) -> amazon_reviews.Review:
         ("5 yıldız üzerinden 4,0", 4),
         ("5.0 out of 5 stars", 5),
         ("1 out of 5", 1),
+        ("5 out of 5 stars, 1 rating", 5),
     ],
 )
 def test_stars_are_read_in_any_notation(stars: Any, rating: int) -> None:
@@ -389,6 +400,25 @@ def test_the_country_is_told_or_read_from_the_words(
     review = read_review(**changes)
     assert review.country == country
     assert review.reviewed_on == DAY
+
+
+@pytest.mark.parametrize(
+    ("changes", "country", "problem"),
+    [
+        ({"reviewedIn": "Reviewed in Germany"}, "DE", None),
+        ({"date": "Reviewed in the United States"}, "US", None),
+        (
+            {"reviewedIn": "Reviewed in Germany on May 32, 2026"},
+            "DE",
+            "Left out as unreadable: reviewedIn 'Reviewed in Germany on May 32, 2026'.",
+        ),
+    ],
+)
+def test_words_that_tell_no_day_still_tell_the_country(
+    changes: dict[str, Any], country: str, problem: str | None
+) -> None:
+    review = read_review(**{"date": ..., **changes})
+    assert (review.country, review.reviewed_on, review.problem) == (country, None, problem)
 
 
 BADGES = (
