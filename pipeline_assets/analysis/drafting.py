@@ -117,12 +117,13 @@ def read_templates(templates: Iterable[Row], approvals: Iterable[Row]) -> list[T
 
 
 def read_products(pages: Iterable[Row]) -> list[Product]:
-    """The products of rows of landing_pages that could be read, the most advertised first.
+    """The products of rows of landing_pages, the most advertised first.
 
-    A product that several pages sell counts once, as its most advertised page tells of it.
+    A product that several pages sell counts once, as its most advertised page tells of it. One that
+    cannot be read now is as it was last read; one that is gone sells nothing.
     """
-    readable = [row for row in pages if row["state"] == "ok"]
-    ordered = sorted(readable, key=lambda row: (-(row["ad_count"] or 0), row["url"]))
+    there = [row for row in pages if row["state"] != "not_found"]
+    ordered = sorted(there, key=lambda row: (-(row["ad_count"] or 0), row["url"]))
     products = filter(None, map(read_product, ordered))
     by_name: dict[str, Product] = {}
     for product in products:

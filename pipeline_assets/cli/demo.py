@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from pipeline_assets.cli.output import json_option, print_json, progress_console
 from pipeline_assets.cli.processes import Processes, processes_of
 from pipeline_assets.cli.setup import prepare
 from pipeline_assets.cli.status import print_matrix
-from pipeline_assets.cli.supervisor import interrupted_by
+from pipeline_assets.cli.supervisor import interrupted_by, is_port_free
 from pipeline_assets.cli.up import announce, tend_until_interrupted
 from pipeline_assets.clock import utcnow
 from pipeline_assets.control.brand_partitions import sync_partitions
@@ -58,6 +59,7 @@ from pipeline_assets.storage.tables import dataset_attempts
 
 EXPIRED_BRAND = "initech"
 _OTHER_SERVICES = ("PIPELINE_APIFY_URL", "PIPELINE_REDDIT_URL", "PIPELINE_REDDIT_LOGIN_URL")
+_SIMULATOR_PORT = "simulator-port"
 EMAIL = "demo@example.com"
 ACTOR = "demo"
 _SYNC_TIMEOUT_SECONDS = 600
@@ -93,7 +95,8 @@ def demo(*, stay: bool, as_json: bool) -> None:
     with ExitStack() as running:
         running.enter_context(interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         world = build_demo_world(utcnow().date())
-        simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS))
+        port = _simulator_port(installation)
+        simulator = running.enter_context(SimulatorServer(world, faults=DEMO_FAULTS, port=port))
         processes = processes_of(
             installation.settings,
             has_web=stay,
@@ -131,6 +134,13 @@ def demo(*, stay: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _simulator_port(installation: Installation) -> int:
+    """That of the time before, because what was synced then leads there; 0: any that is free."""
+    file = _secrets_folder(installation) / _SIMULATOR_PORT
+    port = int(file.read_text()) if file.exists() else 0
+    return port if is_port_free(port) else 0
+
+
 def _register_brands(installation: Installation, simulator: SimulatorServer) -> None:
     """Put the demo brands into the registry; their tokens lie in files, as a vault would do it.
 
@@ -140,6 +150,7 @@ def _register_brands(installation: Installation, simulator: SimulatorServer) -> 
     folder.mkdir(exist_ok=True, mode=0o700)
     for name, secret in SECRETS.items():
         _write_secret(folder / f"{name}.token", secret)
+    _write_secret(folder / _SIMULATOR_PORT, str(urlsplit(simulator.url).port))
     brands = []
     for brand in DEMO_BRANDS:
         token_file = folder / f"{brand.slug}.token"

@@ -104,7 +104,9 @@ def read_states(
                     stored.get(cell, _NOTHING_STORED),
                     progress=progress.get(cell),
                     active=active.get(cell),
-                    next_sync_at=None if is_paused else next_syncs.get(cell),
+                    next_sync_at=next_syncs.get(cell)
+                    if key in configured and not is_paused
+                    else None,
                     is_configured=key in configured,
                     is_paused=is_paused,
                     now=now,

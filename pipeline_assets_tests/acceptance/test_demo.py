@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Locator, Page
 
+from pipeline_assets.cli.supervisor import free_port
 from pipeline_assets.clock import utcnow
 from pipeline_assets.datasets import DATASETS, Reader
 from pipeline_assets.freshness.pages import PAGES
@@ -162,7 +163,7 @@ class Ended:
 
 @contextmanager
 def started(folder: Path, *arguments: str, **settings: str) -> Iterator[Demo]:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     demo = Demo(folder, *arguments, **settings)
     try:
         yield demo
@@ -564,10 +565,19 @@ def without_media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
     folder = tmp_path_factory.mktemp("broken")
     (folder / "occupied").write_text("a file where the media folder should be")
     media = str(folder / "occupied" / "media")
+    kept = folder / "project" / ".dagster" / "demo" / "simulator-port"
+    kept.parent.mkdir(parents=True)
+    (folder / "port").write_text(str(free_port(0)))
+    shutil.copy(folder / "port", kept)
     with started(folder / "project", PIPELINE_MEDIA_URL=media) as demo:
         engine = sa.create_engine(f"sqlite:///{demo.home / 'pipeline_assets.db'}")
         yield after(demo, engine)
         engine.dispose()
+
+
+def test_the_simulator_is_where_the_last_demo_had_it(without_media: Ended) -> None:
+    port = (without_media.demo.folder.parent / "port").read_text()
+    assert without_media.simulator_url == f"http://127.0.0.1:{port}"
 
 
 def test_another_outcome_ends_it_with_1_and_is_named(without_media: Ended) -> None:

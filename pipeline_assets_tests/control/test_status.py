@@ -140,6 +140,12 @@ def test_the_next_sync_is_the_soonest_of_any_job_that_has_the_dataset(engine: sa
     assert cell(engine, PERFORMANCE, "globex").next_sync_at is None
 
 
+def test_what_a_brand_has_not_configured_has_no_next_sync(engine: sa.Engine) -> None:
+    plan(engine, "full_sync", LATER)
+    assert cell(engine, PERFORMANCE).next_sync_at == LATER
+    assert cell(engine, "reddit_posts").next_sync_at is None
+
+
 def test_a_pause_takes_the_next_sync_away_while_it_lasts(engine: sa.Engine) -> None:
     plan(engine, "meta_sync", MUCH_LATER, paused_at=NOW, paused_until=None)
     plan(engine, "asset_download", LATER, paused_at=NOW, paused_until=NOW)

@@ -423,11 +423,12 @@ def test_without_one_of_the_three_there_are_no_drafts(missing: str) -> None:
     assert drafts(**{missing: []}) == []
 
 
-def test_products_are_those_of_readable_pages_once_each() -> None:
+def test_products_are_those_of_pages_that_are_there_once_each() -> None:
     pages = [
         page("https://shop.example/b", "Dew Serum", ad_count=2),
         page("https://shop.example/a", "dew serum", ad_count=5),
-        page("https://shop.example/c", "Soap", state="blocked"),
+        page("https://shop.example/c", "Soap", state="blocked"),  # keeps what it said before
+        page("https://shop.example/gone", "Balm", state="not_found"),
         page("https://shop.example/d", product_names=[]),
         page("https://shop.example/e", product_names=None),
         page("https://shop.example/f", product_names=["", "Mask"]),
@@ -435,6 +436,7 @@ def test_products_are_those_of_readable_pages_once_each() -> None:
     products = read_products(pages)
     assert [(each.name, each.url) for each in products] == [
         ("dew serum", "https://shop.example/a"),
+        ("Soap", "https://shop.example/c"),
         ("Mask", "https://shop.example/f"),
     ]
     assert products[0].urls == {"https://shop.example/a", "https://shop.example/b"}
