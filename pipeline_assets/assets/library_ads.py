@@ -343,6 +343,8 @@ def _searches_check(source: LibrarySource, found: _Findings) -> Check:
     """Whether each search found ads, but for those that were not read to their end."""
     names = _searches(source)
     matched = {each.matched_by for each in found.ads}
+    if source.actor is None:
+        matched |= {*found.limited}  # what they found may be beyond their share
     said = [f"{len(matched & {*names})} of {len(names)} pages and terms found ads."]
     without = [each for each in names if each not in {*matched, *found.limited, *found.failed}]
     if UNKNOWN_SEARCH in matched:

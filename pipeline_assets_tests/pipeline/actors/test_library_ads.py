@@ -163,6 +163,15 @@ def test_no_more_ads_are_kept_than_were_wished_for_and_each_search_has_its_share
     assert by_search.count("term:cold brew") == 5
 
 
+def test_a_search_whose_ads_are_all_beyond_the_limit_has_found_some(
+    gather: Gather, engine: sa.Engine, from_library: Callable[..., None], checks_of: Checks
+) -> None:
+    from_library(page_ids=SIX_PAGES, search_terms=[], max_ads=1)
+    check = checks_of(gather("competitor_ads"))["searches_found_ads"]
+    assert len(rows_of(engine)) == 1
+    assert (check.description or "").startswith("6 of 6 pages and terms found ads. At their limit")
+
+
 def test_a_page_with_many_ads_leaves_the_others_their_share(
     gather: Gather, engine: sa.Engine, from_library: Callable[..., None], checks_of: Checks
 ) -> None:
