@@ -5,22 +5,24 @@ for, and which of several currencies a country means by a sign.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 # 1,29,999.00  1.299,00  1,299  1 299  1'299  12.90  890.–  20,-
+# A number has one mark between its groups, and another one before its decimals.
 _DIGITS = (
-    r"(?:\d{1,2}(?:,\d\d){1,3},\d{3}(?!\d)(?:\.\d{1,2}(?!\d))?"
-    r"|\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3}){1,4}(?!\d)(?:[.,]\d{1,2}(?!\d))?"
-    r"|\d{1,12}(?:[.,]\d{1,6}(?!\d))?)(?:[.,][-–—]{1,2})?"
+    r"(?:(?:\d{1,2}(?:,\d\d){1,3},\d{3}|\d{1,3}(?:,\d{3}){1,4})(?:\.\d{1,6})?"
+    r"|\d{1,3}(?:\.\d{3}){1,4}(?:,\d{1,6})?"
+    r"|\d{1,3}(?:['’ \u00a0\u202f]\d{3}){1,4}(?:[.,]\d{1,6})?"
+    r"|\d{1,12}(?:[.,]\d{1,6})?)(?:[.,][-–—]{1,2})?(?![.,]?\d)"
 )
 NUMBER = rf"(?<![\d.,]){_DIGITS}"
-"""A regular expression for a number in any notation that `parse_number` understands."""
+"""A regular expression for a number, never for a part of one; `parse_number` reads each."""
 
 _THOUSANDS = re.compile(r"['’ \u00a0\u202f]")
 _NO_CENTS = re.compile(r"[.,][-–—]{1,2}$")
-_GROUPS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}|\d{1,3}(?:[.,]\d{3}){2,}|\d{1,2}(?:,\d\d)+,\d{3}")
+_ONE_GROUP = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _THOUSANDTHS = {"BHD": ".", "JOD": ".", "KWD": ".", "OMR": ".", "LYD": ".,", "TND": ".,"}
 """Currencies whose coins are thousandths, and what stands before these."""
 
@@ -84,17 +86,20 @@ def parse_number(text: str, currencies: frozenset[str] = frozenset()) -> Decimal
 
     Raises: ValueError for what is no number.
     """
-    digits = _NO_CENTS.sub("", _THOUSANDS.sub("", text.strip()))
+    text = text.strip()
+    if not re.fullmatch(_DIGITS, text):
+        raise ValueError(f"{text!r} is not a number")
+    digits = _NO_CENTS.sub("", _THOUSANDS.sub("", text))
     marks = [mark for mark in digits if mark in ".,"]
     if len(set(marks)) == 2:
         last = digits.rfind(marks[-1])
         digits = re.sub(r"[.,]", "", digits[:last]) + "." + digits[last + 1 :]
-    elif _GROUPS.fullmatch(digits) and not _are_thousandths(marks, currencies):
+    elif len(marks) > 1 or (
+        _ONE_GROUP.fullmatch(digits) and not _are_thousandths(marks[0], currencies)
+    ):
         digits = re.sub(r"[.,]", "", digits)
     else:
         digits = digits.replace(",", ".")
-    if not re.fullmatch(r"\d+(?:\.\d+)?", digits):
-        raise ValueError(f"{text!r} is not a number")
     return Decimal(digits)
 
 
@@ -112,10 +117,9 @@ def has_thousandths(currencies: frozenset[str]) -> bool:
     return bool(currencies) and currencies <= _THOUSANDTHS.keys()
 
 
-def _are_thousandths(marks: Sequence[str], currencies: frozenset[str]) -> bool:
+def _are_thousandths(mark: str, currencies: frozenset[str]) -> bool:
     """Whether the three digits behind a number's only mark are."""
-    is_so = has_thousandths(currencies) and len(marks) == 1
-    return is_so and all(marks[0] in _THOUSANDTHS[code] for code in currencies)
+    return has_thousandths(currencies) and all(mark in _THOUSANDTHS[code] for code in currencies)
 
 
 def _any_of(signs: Iterable[str], *, after_letter: str = "") -> str:
@@ -136,8 +140,7 @@ def _compile_money() -> re.Pattern[str]:
     # Words stand by themselves; symbols anywhere, but a capital before $ makes it another sign.
     start = r"(?:(?<!\w)(?=\w)|(?<![A-Z])(?=\$)|(?=[^\w$]))"
     return re.compile(
-        rf"{start}(?P<sign>{before})\s?(?P<number>{_DIGITS})"
-        r"(?!\d|[.,]\d|\s?[%٪％])"
+        rf"{start}(?P<sign>{before})\s?(?P<number>{_DIGITS})(?!\s?[%٪％])"
         rf"|(?P<number_before>{NUMBER})(?:€(?P<cents>\d\d)(?!\d)|\s?(?P<sign_behind>{behind}))"
     )
 

@@ -76,13 +76,14 @@ def _score_price(offers: Offers, page: PageText) -> Score | None:
     if not asked and not ceilings:
         return None
     mentioned = min(asked or ceilings, key=lambda amount: amount.value)
-    prices = page.prices or page.rates  # "for $9", where the page says what for each month
-    if not prices:
+    named = page.prices or page.rates  # "for $9", where the page says what for each month
+    if not named:
         return _no_price(mentioned)
-    comparable = [price for price in prices if price.is_same_currency(mentioned)]
-    if not comparable:
-        return _not_compared(mentioned, prices[0])
-    return _same_price(asked, comparable) or _compare_prices(mentioned, comparable[0])
+    comparable = [price for price in page.prices if price.is_same_currency(mentioned)]
+    same = _same_price(asked, named)
+    if same or not comparable:
+        return same or _not_compared(mentioned, named[0])
+    return _compare_prices(mentioned, comparable[0])
 
 
 def _score_rate(offers: Offers, page: PageText) -> Score | None:
@@ -130,8 +131,10 @@ def _compare_prices(in_ad: Amount, on_page: Amount) -> Score:
 
 
 def _is_same(one: Amount, other: Amount) -> bool:
+    """Whether it is one price, of the same unit where both tell theirs."""
     low, high = sorted((one.value, other.value))
-    return one.is_same_currency(other) and high <= low * _SAME_PRICE_RATIO
+    is_same_unit = one.per == other.per or "" in {one.per, other.per}
+    return is_same_unit and one.is_same_currency(other) and high <= low * _SAME_PRICE_RATIO
 
 
 def _score_several(offers: Offers, page: PageText) -> Score | None:

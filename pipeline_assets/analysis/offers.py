@@ -22,7 +22,7 @@ WORDS_PATH = Path(__file__).with_name("congruence_words.yaml")
 _HALF = Decimal(50)
 _CONTEXT_CHARACTERS = 45  # "ab einem Bestellwert von" and a small word
 _WHOLE = Decimal(100)  # nothing is sold for nothing: "100% off your worries"
-_CLAUSE_END = re.compile(r"[.!?;:\n](?:\s|$)|[|•]")
+_CLAUSE_END = re.compile(r"[.!?;](?:\s|$)|[|•\n]")  # not ":", for "was: $59"
 
 
 class Kind(StrEnum):
@@ -162,7 +162,7 @@ def load_words() -> Words:
         half_price=_compile(offers["half_price"]),
         free_shipping=_compile(offers["free_shipping"]),
         of_shipping=_compile(
-            rf"(?:{offers['free_shipping']}|{offers['paid_shipping']})[^\d]{{0,25}}$"
+            rf"(?:{offers['free_shipping']}|{offers['paid_shipping']})[^\d:]{{0,25}}$"
         ),
         paid_shipping=_compile(offers["paid_shipping"]),
         several_for_less=_compile(offers["several_for_less"]),

@@ -44,6 +44,7 @@ _OTHER_PRICE = re.compile(
     r"(?<!to[-_])cart",
     re.IGNORECASE,
 )
+_NEGATIVE_OR_POWER = re.compile(r"\D*(?:[-−–][^\w\s]?\d|[\d.,]+[eE][-+]?\d)")  # -5.00  1e3
 _OTHER_PARTS = (
     "ancestor::nav or ancestor::footer or ancestor::dialog or "
     "ancestor::header[not(ancestor::main or ancestor::article or ancestor::section)]"
@@ -242,6 +243,8 @@ def _whole_price(text: str) -> _Price | None:
 def _marked_price(text: str, currency: str) -> _Price | None:
     """The price that marks for machines tell; they may have a sign in it all the same."""
     text = text[:_SEARCHED_CHARACTERS]
+    if _NEGATIVE_OR_POWER.match(text):
+        return None
     told = _currencies(currency)
     if money := next(find_money(text), None):
         return _price(money.value, told or money.currencies)

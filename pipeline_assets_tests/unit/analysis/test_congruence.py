@@ -195,6 +195,39 @@ def test_what_can_be_meant_as_written_is_no_severe_mismatch(ad: Row, page: Row) 
     assert judged(ad, page)["mismatches"] == []
 
 
+@pytest.mark.parametrize(
+    ("said", "on_page", "evidence"),
+    [
+        ("for $9 a week", "It is $9 a week.", "The same price: 9 per week."),
+        ("for $9 a week", "It is $9 a day.", "Not compared: 9 per week in the ad, 9 per day"),
+        ("€5 per kg", "It is €5 per 100 g.", "Not compared: 5 EUR per kg in the ad, 5 EUR per 100"),
+        ("in 4 payments of $20", "It is $20 per hour.", "Not compared: 20 per instalment in the"),
+        ("for $9 a week or $30 a month", "It is $30 a month.", "The same price: 30 per month."),
+        ("for $9 a week", "All for $9.", "The same price: 9."),
+        ("for $9", "It is $9 a week.", "The same price: 9 per week."),
+        ("for $10", "It is $99 a year.", "Not compared: 10 in the ad, 99 per year on the page."),
+        ("under $10", "It is $8 a week.", "Not compared: 10 in the ad, 8 per week on the page."),
+        ("for $49", "In 4 payments of $30.", "Not compared: 49 in the ad, 30 per instalment"),
+        ("for $9", "It is 9 € a week.", "Not compared: 9 in the ad, 9 EUR per week on the page."),
+    ],
+)
+def test_prices_for_each_of_something_are_compared_only_with_the_same(
+    said: str, on_page: str, evidence: str
+) -> None:
+    row = judged(
+        {"title": "Dew Serum", "body": f"Dew Serum {said}."},
+        {"price": None, "discount": None, "main_text": f"Dew Serum for dry skin. {on_page}"},
+    )
+    assert row["evidence"]["offer"][0].startswith(evidence)
+    assert row["mismatches"] == []
+
+
+def test_a_number_that_is_none_hinders_no_judging() -> None:
+    ad = {"title": "Dew Serum $1,299 150,000+ happy customers", "body": "Not $1,999,00."}
+    row = judged(ad, {"price": Decimal(1299)})
+    assert row["evidence"]["offer"][0] == "The same price: 1299 USD."
+
+
 def test_an_ad_without_an_offer_and_a_product_has_no_offer_score() -> None:
     row = judged({"title": "Dry by noon?", "body": "Water stays in damp skin for 24 hours."})
     assert row["offer"] is None

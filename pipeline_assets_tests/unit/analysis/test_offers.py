@@ -122,6 +122,27 @@ def test_numbers_without_a_currency_are_no_prices(text: str) -> None:
         ("$49 plus taxes", {"49": Kind.PRICE}),
         ("€60 statt €90 im Monat", {"60": Kind.PRICE, "90": Kind.BEFORE}),
         ("It was cheap. Now $30", {"30": Kind.PRICE}),
+        ("You save: $20", {"20": Kind.OFF}),
+        ("Was: $59 Now: $29", {"59": Kind.BEFORE, "29": Kind.PRICE}),
+        ("UVP: 79 €. Nur heute: 39 €", {"79": Kind.BEFORE, "39": Kind.PRICE}),
+        ("Avant : 49 €, prix : 29 €", {"49": Kind.BEFORE, "29": Kind.PRICE}),
+        ("Rabatt: 20 €", {"20": Kind.OFF}),
+        ("Deposit: $50", {"50": Kind.OTHER}),
+        ("Shipping: $5", {"5": Kind.OTHER}),
+        ("Shipping: $5. Price: $20", {"5": Kind.OTHER, "20": Kind.PRICE}),
+        (
+            "Price: $20. Shipping: $5 Total: $25",
+            {"20": Kind.PRICE, "5": Kind.OTHER, "25": Kind.PRICE},
+        ),
+        ("Price: $20\nShipping: $5", {"20": Kind.PRICE, "5": Kind.OTHER}),
+        ("It was\nnow $29", {"29": Kind.PRICE}),
+        ("Shipping costs: $5, price: $20", {"5": Kind.OTHER, "20": Kind.PRICE}),
+        ("Standardversand: 4,90 €", {"4.90": Kind.OTHER}),
+        ("Livraison : 4,90 €", {"4.90": Kind.OTHER}),
+        ("Free shipping this week: boots $79", {"79": Kind.PRICE}),
+        ("What you save today: $29", {"29": Kind.PRICE}),
+        ("$0 down: drive away", {"0": Kind.OTHER}),
+        ("$40 off: today only", {"40": Kind.OFF}),
     ],
 )
 def test_the_words_around_an_amount_tell_what_it_is_for(text: str, kinds: dict[str, Kind]) -> None:
@@ -184,7 +205,15 @@ def test_a_price_for_each_of_something_says_of_what(text: str, per: str) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["$15 this month", "$15 or 4 payments", "Once it was a day. $15", "$15 in 4 payments", "15 €"],
+    [
+        "$15 this month",
+        "$15 or 4 payments",
+        "Once it was a day. $15",
+        "$15 in 4 payments",
+        "15 €",
+        "All for $15",
+        "$15 all in",
+    ],
 )
 def test_a_price_is_for_the_whole_unless_words_say_otherwise(text: str) -> None:
     (found,) = find_offers(text).amounts
@@ -200,6 +229,9 @@ def test_a_rate_is_told_with_what_it_is_for() -> None:
     [
         ("20% off", ["20"]),
         ("-20 %", ["20"]),
+        ("Save: 20%", ["20"]),
+        ("Rabatt: 20 %", ["20"]),
+        ("Discount: up to 20%", ["20"]),
         ("−15%", ["15"]),
         ("20 % Rabatt", ["20"]),
         ("20 % auf alles", ["20"]),

@@ -1,12 +1,18 @@
 """What a brand may look like, and what people are told when it does not."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline_assets.brands.models import _SHAPES, Brand, parse_brand, resolve_secret
+from pipeline_assets.brands.models import (
+    _SHAPES,
+    Brand,
+    parse_brand,
+    parse_organization,
+    resolve_secret,
+)
 from pipeline_assets.datasets import DATASETS, JOBS, Source
 from pipeline_assets.errors import CredentialError, InvalidConfigError
 from pipeline_assets.redaction import MASK, redact
@@ -246,6 +252,96 @@ def test_what_is_wrong_with_a_source_is_told_by_an_example(
 )
 def test_a_list_with_doubles_is_refused_like_that_of_ad_accounts(sources: dict[str, Any]) -> None:
     assert "it must be a list without doubles (" in refusal(sources=sources)
+
+
+MODEL = {"model": "openai:a\0b", "input_usd_per_million": 1, "output_usd_per_million": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "a\0b"}, "name is 'a\\x00b'"),
+        ({"paused_reason": "a\0b"}, "paused_reason is 'a\\x00b'"),
+        ({"sources": {"meta": meta_data(token="file:/a\0b")}}, "sources.meta.token cannot be used"),
+        ({"sources": {"meta": meta_data(graph_url="http://a\0b")}}, "sources.meta.graph_url is"),
+        (
+            {"sources": templates(search_terms=["shoes", "a\0b"])},
+            "sources.templates.search_terms cannot be used",
+        ),
+        ({"sources": {"language_model": MODEL}}, "sources.language_model.model is"),
+    ],
+)
+def test_text_with_a_nul_is_refused_with_the_fields_name(
+    changes: dict[str, Any], field: str
+) -> None:
+    rule = "it must be text without NUL and other characters that cannot be stored."
+    assert refusal(**changes).startswith(f"Brand acme: {field}")
+    assert refusal(**changes).endswith(rule)
+
+
+def test_a_name_has_at_most_200_characters() -> None:
+    assert parse_brand(brand_data(name="ä" * 200)).name == "ä" * 200
+    assert "name is 'ä" in refusal(name="ä" * 201)
+    assert parse_organization({"id": "north", "name": "ä" * 200}).name == "ä" * 200
+    for name, rule in (("ä" * 201, "at most 200 characters"), ("a\0b", "text without NUL")):
+        with pytest.raises(InvalidConfigError, match=f"Organization north: name is .*{rule}"):
+            parse_organization({"id": "north", "name": name})
+
+
+def with_input(value: object) -> dict[str, Any]:
+    actor = {"actor": "me/reviews", "token": "env:X", "input": {"x": value}}
+    return amazon(actor=actor)
+
+
+def nested(depth: int) -> list[Any]:
+    """An empty list in as many lists as make this depth."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def holding_itself() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["again"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (holding_itself(), "nested at most 32 deep"),
+        (nested(32), "nested at most 32 deep"),
+        (nested(300), "nested at most 32 deep"),
+        (b"bytes", "of texts, numbers, lists and mappings"),
+        ({"a", "set"}, "of texts, numbers, lists and mappings"),
+        (float("nan"), "of finite numbers"),
+        (-float("inf"), "of finite numbers"),
+        ([16**5000], "of finite numbers"),
+        (f"{TOKEN}\0", "text without NUL and other characters that cannot be stored"),
+        ({f"{TOKEN}\0": 1}, "text without NUL and other characters that cannot be stored"),
+        (f"{TOKEN}\ud800", "text without NUL and other characters that cannot be stored"),
+    ],
+)
+def test_an_actors_input_that_cannot_be_stored_is_refused_and_not_shown(
+    value: object, rule: str
+) -> None:
+    assert refusal(sources=with_input(value)) == (
+        f"Brand acme: sources.amazon.actor.input cannot be used: it must be {rule}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (nested(31), nested(31)),
+        ([1, 2.5, True, None, "é"], [1, 2.5, True, None, "é"]),
+        ({"from": date(2026, 7, 1)}, {"from": "2026-07-01"}),  # as YAML reads it without quotes
+    ],
+)
+def test_an_actors_input_is_kept_as_json_has_it(value: object, stored: object) -> None:
+    brand = parse_brand(brand_data(sources=with_input(value)))
+    assert brand.model_dump(mode="json")["sources"]["amazon"]["actor"]["input"] == {"x": stored}
 
 
 def patterns_in(schema: object) -> set[str]:
