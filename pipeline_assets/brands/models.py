@@ -9,7 +9,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -36,6 +38,8 @@ _SECRET_REF = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _ACTOR = re.compile(r"[A-Za-z0-9._-]{1,64}[/~][A-Za-z0-9._-]{1,64}")
 _HTTP_URL = re.compile(r"https?://[^\s/?#@]+[^\s?#@]*")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 half a character
+_MAX_DEPTH = 32  # far beyond any actor's input, far below where YAML's and JSON's writers give up
 
 
 def _refuse(allowed: str) -> PydanticCustomError:
@@ -123,6 +127,26 @@ def _check_max_runtimes(value: dict[str, float]) -> dict[str, float]:
     return value
 
 
+def _check_storable(value: object, depth: int = 0) -> None:
+    """Return when every database can store the value as it is, and every page write it."""
+    match value:
+        case str():
+            if _UNSTORABLE.search(value):
+                raise _refuse("text without NUL and other characters that cannot be stored")
+        case dict() | list() | tuple():
+            if depth == _MAX_DEPTH:  # which one that holds itself reaches too
+                raise _refuse(f"nested at most {_MAX_DEPTH} deep")
+            for each in chain(value, value.values()) if isinstance(value, dict) else value:
+                _check_storable(each, depth + 1)
+        case int() | float():
+            if not abs(value) < 2**63:  # nor is nan
+                raise _refuse("of numbers below 2^63, which 64 bits hold")
+        case None | date() | BaseModel():  # a model has checked itself
+            pass
+        case _:
+            raise _refuse("of texts, numbers, lists and mappings")
+
+
 Slug = Annotated[str, AfterValidator(_check_slug)]
 AdAccount = Annotated[
     str, BeforeValidator(_normalise_ad_account), AfterValidator(_check_ad_account)
@@ -141,7 +165,10 @@ RuntimeMinutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=Fals
 
 
 class StrictModel(BaseModel):
-    """Unknown keys are errors, values do not change, an error never shows what was put in."""
+    """Unknown keys are errors, values do not change, an error never shows what was put in.
+
+    Each field can be stored in every database, also what is put into an actor's free input.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -150,6 +177,12 @@ class StrictModel(BaseModel):
         str_strip_whitespace=True,
         coerce_numbers_to_str=True,  # YAML reads an id of bare digits as a number
     )
+
+    @field_validator("*")
+    @classmethod
+    def _is_storable(cls, value: object) -> object:
+        _check_storable(value)
+        return value
 
 
 class MetaSource(StrictModel):
@@ -287,7 +320,7 @@ class Brand(StrictModel):
 
     id: Slug
     organization_id: Slug = "default"
-    name: Annotated[str, Field(min_length=1)]
+    name: LongWords
     timezone: Annotated[str, AfterValidator(_check_timezone)]
     currency: Annotated[str, AfterValidator(_check_currency)] | None = None
     sources: Sources = Sources()
@@ -328,7 +361,7 @@ class Organization(StrictModel):
     """A tenant of the installation: owns brands, sees nobody else's."""
 
     id: Slug
-    name: Annotated[str, Field(min_length=1)]
+    name: LongWords
 
 
 def parse_organization(data: Mapping[str, Any]) -> Organization:

@@ -25,6 +25,16 @@ from pipeline_assets.storage.tables import brands, organizations
 
 Row = dict[str, Any]
 
+UNREADABLE_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+"""What `yaml.safe_load` raises: beside its own errors Python's, for a 2026-02-31 or `!!bool 7`."""
+
 _PAUSE_COLUMNS = {"paused_at", "paused_reason", "paused_until"}
 _BRAND_COLUMNS = [brands.c[name] for name in Brand.model_fields]
 
@@ -63,10 +73,10 @@ def add_organization(
 
 
 def list_organizations(engine: Engine) -> list[Organization]:
-    """All organizations, by id."""
+    """All organizations, by id, as they were checked on the way in."""
     with engine.connect() as connection:
         rows = connection.execute(select(organizations)).mappings()
-        found = [Organization.model_validate(dict(row)) for row in rows]
+        found = [Organization.model_construct(**row) for row in rows]
     return sorted(found, key=lambda organization: organization.id)
 
 
@@ -290,9 +300,9 @@ def load_brands_file(path: Path) -> list[Brand]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *UNREADABLE_YAML) as error:
         raise InvalidConfigError(
-            f"The brands file {path} cannot be read: {_first_line(error)}."
+            f"The brands file {path} cannot be read: {_reason(error)}."
         ) from error
     if not isinstance(content, dict) or set(content) != {"brands"}:
         raise InvalidConfigError(f"The brands file {path} must hold `brands:` and nothing else.")
@@ -303,14 +313,18 @@ def load_brands_file(path: Path) -> list[Brand]:
     ]
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"{error.problem} in line {error.problem_mark.line + 1}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8"
-    return str(error).partition("\n")[0]
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, yaml.YAMLError):
+        return str(error).partition("\n")[0]
+    return "a value in it is not the date or number that it looks like"
 
 
 def _parse_entry(path: Path, number: int, entry: object) -> Brand:

@@ -345,6 +345,17 @@ def test_an_organizations_admin_changes_its_brands_but_not_their_sources(site: "
         assert post(admin, f"/admin/brands/{brand}", **fields).status_code == 404
 
 
+REVIEWS = "amazon: {{asins: [B0ACME0001], actor: {{actor: some/reviews, token: env:Y, input: {}}}}}"
+
+
+def test_the_form_shows_even_the_deepest_input_of_an_actor(sqlite_site: "Site") -> None:
+    every = sqlite_site.person(Role.ADMIN, "*")
+    deepest = f"{{x: {'[' * 31}{']' * 31}}}"
+    sources = {"other_sources": REVIEWS.format(deepest)}
+    assert post(every, "/admin/brands", **(BRAND | sources)).status_code == 204
+    assert "some/reviews" in every.get("/admin/brands/shoes").text
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -356,8 +367,16 @@ def test_an_organizations_admin_changes_its_brands_but_not_their_sources(site: "
         ({"ad_accounts": "", "token": "env:X"}, "ad_accounts"),
         ({"windows": "- a\n- b"}, "The field windows cannot be read."),
         ({"windows": "[" * 5_000}, "The field windows cannot be read."),
+        ({"windows": "scorecard: 2026-02-31"}, "The field windows cannot be read."),
+        ({"windows": "scorecard: !!bool EAAsecret"}, "The field windows cannot be read."),
         ({"windows": "nothing: 3"}, "nothing is no dataset"),
         ({"other_sources": "myspace: {}"}, "myspace"),
+        (
+            {"other_sources": 'templates: {search_terms: ["a\\0b"]}'},
+            "sources.templates.search_terms cannot be used: it must be text without NUL",
+        ),
+        ({"other_sources": REVIEWS.format("&i {x: *i}")}, "amazon.actor.input cannot be used"),
+        ({"other_sources": "meta: {token: EAAsecret}"}, "meta: it has fields of its own."),
         ({"other_sources": "x" * 30_000}, "other_sources cannot be used"),
         ({"name": "a\0b"}, "NUL"),
     ],

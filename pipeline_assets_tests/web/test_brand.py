@@ -328,7 +328,7 @@ def test_bad_days_are_refused(site: "Site") -> None:
 
 def test_any_name_is_shown_as_text(sqlite_site: "Site") -> None:
     viewer = sqlite_site.person(Role.VIEWER)
-    for number, name in enumerate(("<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 10_000)):
+    for number, name in enumerate(("<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 200)):
         sqlite_site.add_brand(f"odd{number}", name=name)
         page = viewer.get(f"/brands/odd{number}")
         assert page.status_code == 200

@@ -223,7 +223,7 @@ def test_a_parameter_that_makes_no_sense_is_refused(sqlite_site: "Site") -> None
 
 
 def test_any_name_is_shown_as_text(sqlite_site: "Site") -> None:
-    for number, name in enumerate(("<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 10_000)):
+    for number, name in enumerate(("<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 200)):
         sqlite_site.add_brand(f"odd{number}", name=name)
     page = sqlite_site.person(Role.VIEWER).get("/matrix?q=odd")
     assert len(rows(page)) == 4

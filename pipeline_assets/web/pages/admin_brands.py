@@ -12,7 +12,12 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import BaseModel, Field
 
 from pipeline_assets.brands.models import Brand, parse_brand
-from pipeline_assets.brands.registry import add_brand, apply_brands, list_brands
+from pipeline_assets.brands.registry import (
+    UNREADABLE_YAML,
+    add_brand,
+    apply_brands,
+    list_brands,
+)
 from pipeline_assets.control.cadence_suggestions import set_suggested_cadences
 from pipeline_assets.errors import InvalidConfigError
 from pipeline_assets.people.roles import Role
@@ -82,6 +87,11 @@ class BrandForm(BaseModel):
         meta["ad_accounts"] = self.ad_accounts.replace(",", " ").split()
         given = {name: value for name, value in meta.items() if value}
         sources = _read_yaml("other sources", self.other_sources)
+        if "meta" in sources:
+            raise InvalidConfigError(
+                "The field other sources cannot hold meta: it has fields of its own.",
+                advice="Write its ad accounts, token and so on into those.",
+            )
         return parse_brand(
             {
                 "id": brand_id,
@@ -103,7 +113,7 @@ def _as_yaml(values: Mapping[str, Any]) -> str:
 def _read_yaml(what: str, text: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except UNREADABLE_YAML:
         raise _no_mapping(what) from None
     if values is None:
         return {}

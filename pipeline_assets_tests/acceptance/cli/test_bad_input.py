@@ -146,6 +146,10 @@ LAST_ENTRY = "{id: last, name: Last, timezone: UTC}"
 LITERAL_TOKEN_ENTRY = (
     f"{{id: x, name: X, timezone: UTC, sources: {{meta: {{ad_accounts: [1], token: {TOKEN}}}}}}}"
 )
+ACTOR_ENTRY = (
+    "{{id: x, name: X, timezone: UTC, sources: {{amazon: {{asins: [B0ABCDEFGH],"
+    " actor: {{actor: me/reviews, token: env:X, input: {}}}}}}}}}"
+)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,20 @@ LITERAL_TOKEN_ENTRY = (
             "sources.meta.token cannot be used",
         ),
         (f"brands: [{GOOD_ENTRY}, word]", "entry 2 of `brands:` must hold id, name, …."),
+        (
+            f'brands: [{GOOD_ENTRY}, {{id: x, name: "a\\0b", timezone: UTC}}]',
+            "entry 2: Brand x: name is 'a\\x00b': it must be text without NUL",
+        ),
+        *(
+            (
+                f"brands: [{GOOD_ENTRY}, {ACTOR_ENTRY.format(given)}]",
+                "entry 2: Brand x: sources.amazon.actor.input cannot be used: it must be",
+            )
+            for given in ("&i {x: *i}", "{x: !!binary aGVsbG8=}", f"{{x: {'[' * 99}{']' * 99}}}")
+        ),
         ("brands: [", "in line 1"),
+        ("brands: 2026-02-31", "a value in it is not the date or number that it looks like."),
+        ("[" * 3_000, "brands.yaml cannot be read: it is nested too deep."),
         ("brands: {acme: {}}", "`brands:` in brands.yaml must be a list."),
         (f"[{GOOD_ENTRY}]", "must hold `brands:` and nothing else."),
         ("", "must hold `brands:` and nothing else."),

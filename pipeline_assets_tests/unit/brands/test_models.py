@@ -315,9 +315,10 @@ def holding_itself() -> dict[str, Any]:
         (nested(300), "nested at most 32 deep"),
         (b"bytes", "of texts, numbers, lists and mappings"),
         ({"a", "set"}, "of texts, numbers, lists and mappings"),
-        (float("nan"), "of finite numbers"),
-        (-float("inf"), "of finite numbers"),
-        ([16**5000], "of finite numbers"),
+        (float("nan"), "of numbers below 2^63, which 64 bits hold"),
+        (-float("inf"), "of numbers below 2^63, which 64 bits hold"),
+        (2**63, "of numbers below 2^63, which 64 bits hold"),
+        ([16**5000], "of numbers below 2^63, which 64 bits hold"),
         (f"{TOKEN}\0", "text without NUL and other characters that cannot be stored"),
         ({f"{TOKEN}\0": 1}, "text without NUL and other characters that cannot be stored"),
         (f"{TOKEN}\ud800", "text without NUL and other characters that cannot be stored"),
@@ -335,7 +336,7 @@ def test_an_actors_input_that_cannot_be_stored_is_refused_and_not_shown(
     ("value", "stored"),
     [
         (nested(31), nested(31)),
-        ([1, 2.5, True, None, "é"], [1, 2.5, True, None, "é"]),
+        ([2**63 - 1, 2.5, True, None, "é"], [2**63 - 1, 2.5, True, None, "é"]),
         ({"from": date(2026, 7, 1)}, {"from": "2026-07-01"}),  # as YAML reads it without quotes
     ],
 )

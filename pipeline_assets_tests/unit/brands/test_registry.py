@@ -54,6 +54,19 @@ def test_a_brand_is_read_back_as_it_was_added(engine: Engine) -> None:
     assert list_brands(engine) == [brand]
 
 
+def test_an_actors_input_is_stored_to_its_limits(engine: Engine) -> None:
+    deepest: list[object] = []
+    for _ in range(30):
+        deepest = [deepest]
+    given = {"deepest": deepest, "numbers": [2**63 - 1, 1 - 2**63, 1e-300], "day": NOW.date()}
+    actor = {"actor": "me/reviews", "token": "env:X", "input": given}
+    sources = {"amazon": {"asins": ["B0ABCDEFGH"], "actor": actor}}
+    add_brand(engine, make_brand("acme", sources=sources), actor="test", now=NOW)
+    amazon = get_brand(engine, "acme").sources.amazon
+    assert amazon is not None
+    assert amazon.actor.input == given | {"day": "2026-07-25"}
+
+
 def test_a_row_that_cannot_be_read_is_left_aside_named_and_mended_by_applying(
     engine: Engine,
 ) -> None:
