@@ -85,7 +85,7 @@ def test_rows_of_another_organization_are_not_shown(site: "Site") -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 10_000],
+    ["<b>bold</b>", "💄" * 50, "مرحبا بالعالم", "n" * 200],
     ids=["html", "emoji", "rtl", "long"],
 )
 def test_any_name_is_shown_as_text_and_kept_apart(site: "Site", name: str) -> None:

@@ -74,7 +74,7 @@ def test_a_search_that_was_not_read_to_its_end_is_not_said_to_have_no_ads() -> N
     assert check("page:42", failed=failed) == (False, ["term:cold brew"])
     found = checked("page:42", limited=["page:42", "term:cold brew"], failed=failed)
     assert found.description == (
-        "1 of 3 pages and terms found ads. At their limit (`max_ads` is 500), so there may be "
+        "2 of 3 pages and terms found ads. At their limit (`max_ads` is 500), so there may be "
         "more: page:42, term:cold brew. Failed: term:serum."
     )
     assert (found.metadata["reached_limit"], found.metadata["failed"]) == (
