@@ -268,7 +268,7 @@ def test_hooks_are_compared_filtered_and_sorted_by_keyboard(
 ) -> None:
     page = operator.open(HOOKS)
     page.get_by_role("link", name="Angle", exact=True).first.press("Enter")
-    expect(page.get_by_role("heading", name="By angle")).to_be_visible()
+    expect(page.get_by_role("heading", name="By angle", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile("by=messaging_angle"))
     page.locator(".heatmap a").press("Enter")
     expect(page).to_have_url(re.compile("hook_type=offer&messaging_angle=value"))
